@@ -1,0 +1,317 @@
+"""Every setting of the gateway, its default and its unit. The only reader of the environment.
+
+`docs/settings.md` explains them; `aigateway.checks` stops a start with an unsafe combination.
+"""
+
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from aigateway import environment
+from aigateway.environment import flag, items, number, text, whole
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+if (BASE_DIR / ".env").is_file():
+    environment.env.read_env(BASE_DIR / ".env")
+
+# --- Where things live -----------------------------------------------------------------------------
+AIGW_DATA_DIR = Path(text("AIGW_DATA_DIR") or BASE_DIR / "data").absolute()
+DATABASE_URL = text("DATABASE_URL")
+REDIS_URL = text("REDIS_URL")
+EMBEDDED = not DATABASE_URL
+
+# --- Keys: from the environment, or made on first start of an embedded gateway, and only there ------
+SECRET_KEY = text("SECRET_KEY")
+FERNET_KEYS = items("FERNET_KEYS")
+if EMBEDDED:
+    SECRET_KEY = SECRET_KEY or environment.first_start_key(AIGW_DATA_DIR, "secret_key")
+    FERNET_KEYS = FERNET_KEYS or [environment.first_start_key(AIGW_DATA_DIR, "fernet_key")]
+for _name, _value in (("SECRET_KEY", SECRET_KEY), ("FERNET_KEYS", FERNET_KEYS)):
+    if not _value:
+        raise ImproperlyConfigured(
+            f"{_name} is not set. With a DATABASE_URL the gateway makes no keys of its own: "
+            f"set {_name} or {_name}_FILE."
+        )
+
+# --- The public address: links, redirect URIs, hosts, CSRF origins and Secure cookies come from it --
+AIGW_BASE_URL = text("AIGW_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+_public = urlsplit(AIGW_BASE_URL)
+if _public.scheme not in {"http", "https"} or not _public.hostname or _public.path or _public.query or _public.username:
+    raise ImproperlyConfigured("AIGW_BASE_URL must look like https://gateway.example.com, with no path.")
+_is_https = _public.scheme == "https"
+_host = f"[{_public.hostname}]" if ":" in _public.hostname else _public.hostname
+ALLOWED_HOSTS = [_host]
+CSRF_TRUSTED_ORIGINS = [AIGW_BASE_URL]
+AIGW_TRUSTED_PROXIES = items("AIGW_TRUSTED_PROXIES")
+
+DEBUG = flag("AIGW_DEBUG")
+
+# --- Applications ----------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_standardized_errors",
+    "django_filters",
+    "guardian",
+    "axes",
+    "csp",
+    "django_htmx",
+    "aigateway",
+    "changes",
+    "audit",
+    "clients",
+    "vault",
+    "providers",
+    "connections",
+    "mcpservers",
+]
+MIDDLEWARE = [
+    "aigateway.middleware.HealthMiddleware",
+    "aigateway.middleware.RequestIdMiddleware",
+    "aigateway.middleware.NoStoreMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "aigateway.urls"
+ASGI_APPLICATION = "aigateway.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Database --------------------------------------------------------------------------------------
+DATABASE_POOL_MAX = whole("DATABASE_POOL_MAX", 20, minimum=2)
+if EMBEDDED:
+    DATABASES: dict[str, Any] = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": AIGW_DATA_DIR / "aigateway.sqlite3",
+            "OPTIONS": {
+                "timeout": 20,
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
+else:
+    _database: dict[str, Any] = environment.env.db_url_config(DATABASE_URL)
+    if "postgresql" not in _database["ENGINE"]:
+        raise ImproperlyConfigured("DATABASE_URL must start with postgresql://; leave it out for the embedded SQLite.")
+    _database["CONN_HEALTH_CHECKS"] = True
+    _database["OPTIONS"] = {
+        **_database.get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10},
+    }
+    DATABASES = {"default": _database}
+
+# --- Who is calling --------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ANONYMOUS_USER_NAME = None
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "/connections/"
+LOGOUT_REDIRECT_URL = "sign-in"
+SESSION_COOKIE_NAME = "aigw_session"
+SESSION_COOKIE_SECURE = _is_https
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = whole("AIGW_SESSION_HOURS", 12, minimum=1) * 3600
+CSRF_COOKIE_NAME = "aigw_csrf"
+CSRF_COOKIE_SECURE = _is_https
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+
+# Five wrong passwords for one account from one address lock that pair; fifty from one address lock the address.
+AXES_FAILURE_LIMIT = whole("AIGW_SIGN_IN_FAILURE_LIMIT", 5, minimum=1)
+AXES_COOLOFF_TIME = number("AIGW_SIGN_IN_LOCKOUT_MINUTES", 15, minimum=1) / 60
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_LOCKOUT_TEMPLATE = "clients/locked_out.html"
+AXES_VERBOSE = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_CLIENT_IP_CALLABLE = "clients.addresses.client_address"
+AIGW_FAILED_TOKENS_PER_MINUTE = whole("AIGW_FAILED_TOKENS_PER_MINUTE", 50, minimum=1)
+
+# --- Pages -----------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = whole("AIGW_HSTS_SECONDS", 31_536_000 if _is_https else 0)
+# A reverse proxy ends TLS; the scheme of our links comes from AIGW_BASE_URL, so no redirect is made here.
+SECURE_SSL_REDIRECT = False
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+# --- API -------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "clients.api.authentication.ApiTokenAuthentication",
+        "clients.api.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "clients.api.pagination.Pages",
+    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "PAGE_SIZE": 50,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AI Gateway",
+    "DESCRIPTION": "Providers, servers, secrets and connections of the gateway.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "OAS_VERSION": "3.1.0",
+}
+
+# --- Going out -------------------------------------------------------------------------------------
+AIGW_OUTBOUND_ALLOW = items("AIGW_OUTBOUND_ALLOW")
+AIGW_OUTBOUND_CA_BUNDLE = text("AIGW_OUTBOUND_CA_BUNDLE")
+AIGW_TOKEN_ENDPOINT_TIMEOUT_SECONDS = number("AIGW_TOKEN_ENDPOINT_TIMEOUT_SECONDS", 15, minimum=0.1)
+
+# --- Consent and vault -----------------------------------------------------------------------------
+CONSENT_TICKET_SECONDS = 3600
+CONSENT_STATE_SECONDS = 600
+VAULT_REFRESH_LEEWAY_SECONDS = number("VAULT_REFRESH_LEEWAY_SECONDS", 150)
+VAULT_REFRESH_AHEAD_SECONDS = number("VAULT_REFRESH_AHEAD_SECONDS", 600)
+VAULT_REFRESH_LEASE_SECONDS = number("VAULT_REFRESH_LEASE_SECONDS", 45, minimum=1)
+VAULT_REFRESH_GIVE_UP_HOURS = number("VAULT_REFRESH_GIVE_UP_HOURS", 24)
+VAULT_SCAN_INTERVAL_SECONDS = number("VAULT_SCAN_INTERVAL_SECONDS", 30, minimum=0.2)
+VAULT_SCAN_BATCH = whole("VAULT_SCAN_BATCH", 200, minimum=1)
+VAULT_COLLECT_INTERVAL_SECONDS = number("VAULT_COLLECT_INTERVAL_SECONDS", 300, minimum=0.2)
+VAULT_REVOCATION_ATTEMPTS = whole("VAULT_REVOCATION_ATTEMPTS", 8, minimum=1)
+
+# --- Data plane ------------------------------------------------------------------------------------
+AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS", 5, minimum=0.1)
+AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120, minimum=0.1)
+AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS", 300, minimum=0.1)
+AIGW_MAX_REQUEST_BYTES = whole("AIGW_MAX_REQUEST_BYTES", 4 * 1024 * 1024, minimum=1024)
+AIGW_UPSTREAM_CONNECTIONS = whole("AIGW_UPSTREAM_CONNECTIONS", 1000, minimum=1)
+AIGW_UPSTREAM_CONNECTIONS_PER_SERVER = whole("AIGW_UPSTREAM_CONNECTIONS_PER_SERVER", 200, minimum=1)
+AIGW_SESSION_IDLE_SECONDS = number("AIGW_SESSION_IDLE_SECONDS", 24 * 3600, minimum=60)
+CHANGE_POLL_SECONDS = 0.4
+ACTIVITY_FLUSH_SECONDS = number("AIGW_ACTIVITY_FLUSH_SECONDS", 10, minimum=0.1)
+
+# --- Work in the background ------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.01}
+CELERY_TASK_DEFAULT_QUEUE = "aigateway"
+CELERY_BEAT_SCHEDULE = {
+    "refresh-due": {
+        "task": "connections.tasks.refresh_due",
+        "schedule": VAULT_SCAN_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_SCAN_INTERVAL_SECONDS},
+    },
+    "collect-orphans": {
+        "task": "connections.tasks.collect_orphans",
+        "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
+    },
+    "retry-revocations": {
+        "task": "connections.tasks.retry_revocations",
+        "schedule": VAULT_SCAN_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_SCAN_INTERVAL_SECONDS},
+    },
+}
+
+if REDIS_URL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# --- Admin theme -----------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "AI Gateway",
+    "SITE_HEADER": "AI Gateway",
+    "SITE_SYMBOL": "key",
+    "SITE_URL": "/connections/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# --- Logs: one JSON line per event on standard error -------------------------------------------------
+LOG_LEVEL = text("AIGW_LOG_LEVEL", "INFO").upper()
+INSTANCE = socket.gethostname()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "aigateway.logs.json_formatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # At INFO and below these print whole URLs, form bodies and tokens.
+        name: {"level": "WARNING"}
+        for name in (
+            "httpx",
+            "httpx2",
+            "httpcore2",
+            "urllib3",
+            "requests_oauthlib",
+            "oauthlib",
+            "aiohttp.access",
+            "axes",
+        )
+    },
+}

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class ChangesConfig(AppConfig):
+    """One counter for the whole gateway."""
+
+    name = "changes"

@@ -1,0 +1,1 @@
+"""What every API resource shares: who calls, pages, strict input, permissions."""

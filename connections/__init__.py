@@ -1,0 +1,1 @@
+"""A user's usable token: consent, refresh, revocation, and the pages about them."""

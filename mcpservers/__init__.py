@@ -1,0 +1,1 @@
+"""MCP servers: who may call them, and the bytes through."""

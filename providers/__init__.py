@@ -1,0 +1,1 @@
+"""How to talk to an upstream authorization server: the registry and the wire."""

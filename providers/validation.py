@@ -1,0 +1,122 @@
+"""Check an OAuth provider as a whole; every finding names its field, the rule and the way out."""
+
+import re
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+
+from outbound import addresses
+from outbound.errors import OutboundError
+
+if TYPE_CHECKING:
+    from providers.models import OAuthProvider
+
+ENDPOINTS = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "revocation_endpoint",
+    "device_authorization_endpoint",
+    "userinfo_endpoint",
+    "issuer",
+)
+SCOPE = re.compile(r"\A[\x21\x23-\x5b\x5d-\x7e]+\Z")
+# What the protocol owns in an authorization request (RFC 6749 §4.1.1, RFC 7636, RFC 8707, RFC 9101, OIDC Core).
+OWNED_PARAMETERS = frozenset(
+    [
+        "response_type",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+        "resource",
+        "request",
+        "request_uri",
+        "nonce",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "code",
+    ]
+)
+GRANT_TYPES = ("browser_consent", "token_exchange")
+
+Findings = dict[str, list[ValidationError]]
+
+
+def check(provider: "OAuthProvider") -> None:
+    """Raise ValidationError with everything that is wrong, by field."""
+    findings: Findings = {}
+    _endpoints(provider, findings)
+    _grant_types(provider, findings)
+    _client(provider, findings)
+    for name, text in scope_findings(provider.scopes, provider.scope_delimiter):
+        _add(findings, name, "invalid_scopes", text)
+    _authorize_params(provider, findings)
+    if findings:
+        raise ValidationError(findings)
+
+
+def scope_findings(scopes: object, delimiter: str = " ") -> list[tuple[str, str]]:
+    """Return `(field, sentence)` for everything wrong with a list of scopes (RFC 6749 §3.3)."""
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        return [("scopes", "Scopes must be a list of strings.")]
+    bad = [scope for scope in scopes if not SCOPE.match(scope) or (delimiter.strip() and delimiter.strip() in scope)]
+    if bad:
+        return [
+            ("scopes", f"{bad[0][:80]!r} is not a scope: no spaces, quotes, backslashes or the delimiter inside one.")
+        ]
+    if len(set(scopes)) != len(scopes):
+        return [("scopes", "A scope is named twice.")]
+    return []
+
+
+def url_finding(url: str) -> ValidationError | None:
+    """Return what is wrong with an address that the gateway would send requests to, or None."""
+    try:
+        addresses.check_url(url)
+    except OutboundError as exc:
+        return ValidationError(str(exc), code=getattr(exc, "code", "invalid"))
+    return None
+
+
+def _add(findings: Findings, field: str, code: str, text: str) -> None:
+    findings.setdefault(field, []).append(ValidationError(text, code=code))
+
+
+def _endpoints(provider: "OAuthProvider", findings: Findings) -> None:
+    for field in ENDPOINTS:
+        url = getattr(provider, field)
+        if url and (finding := url_finding(url)):
+            findings.setdefault(field, []).append(finding)
+
+
+def _grant_types(provider: "OAuthProvider", findings: Findings) -> None:
+    chosen = provider.grant_types
+    if not isinstance(chosen, list) or not chosen or any(grant not in GRANT_TYPES for grant in chosen):
+        _add(findings, "grant_types", "invalid", f"Name one or more of {', '.join(GRANT_TYPES)}.")
+
+
+def _client(provider: "OAuthProvider", findings: Findings) -> None:
+    if provider.token_endpoint_auth_method == "none":  # noqa: S105 - the name of a method
+        if provider.client_secret_ref:
+            text = (
+                "A public client (none) has no secret. Clear this, or choose client_secret_basic or client_secret_post."
+            )
+            _add(findings, "client_secret_ref", "invalid", text)
+    elif not provider.client_secret_ref:
+        text = "Name the secret that holds the client secret, or choose the auth method none for a public client."
+        _add(findings, "client_secret_ref", "required", text)
+    if any(not character.isprintable() for character in provider.client_id):
+        _add(findings, "client_id", "invalid", "The client id has a character that cannot be printed.")
+
+
+def _authorize_params(provider: "OAuthProvider", findings: Findings) -> None:
+    params = provider.authorize_params
+    if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
+        _add(findings, "authorize_params", "invalid", 'Give an object of strings, for example {"prompt": "consent"}.')
+        return
+    owned = sorted(OWNED_PARAMETERS.intersection(params))
+    if owned:
+        _add(findings, "authorize_params", "invalid", f"{owned[0]} is set by the protocol itself; leave it out.")

@@ -1,0 +1,85 @@
+"""Rows that are valid by default; keywords override."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from clients import tokens as api_tokens
+from mcpservers.models import MCPServer
+from providers.models import OAuthProvider
+from vault import sealing
+from vault.models import Secret, VaultEntry
+
+PASSWORD = "correct horse battery staple"
+
+
+def make_user(username: str, **fields: Any) -> User:
+    """Make an active user whose password is PASSWORD."""
+    return User.objects.create_user(username, f"{username}@example.com", PASSWORD, **fields)
+
+
+def make_api_token(user: User, name: str = "tests") -> str:
+    """Make an API token and return it."""
+    return api_tokens.create(user, name=name)[1]
+
+
+def make_secret(name: str = "GITHUB_CLIENT_SECRET", value: str = "s3cret-value") -> Secret:
+    """Make a secret without asking anyone's rights."""
+    secret = Secret(name=name)
+    secret.value = sealing.seal(secret, "value", value)
+    secret.save()
+    return secret
+
+
+def make_provider(name: str = "github", **fields: Any) -> OAuthProvider:
+    """Make a provider with its secret."""
+    base = fields.pop("base", "https://auth.example.com")
+    defaults: dict[str, Any] = {
+        "name": name,
+        "display_name": name.capitalize(),
+        "authorization_endpoint": f"{base}/authorize",
+        "token_endpoint": f"{base}/token",
+        "revocation_endpoint": f"{base}/revoke",
+        "client_id": "gateway-client",
+        "client_secret_ref": f"{name.upper().replace('-', '_')}_CLIENT_SECRET",
+        "scopes": ["read"],
+    }
+    defaults.update(fields)
+    ref = defaults["client_secret_ref"]
+    if ref and not Secret.objects.filter(name=ref).exists():
+        make_secret(ref)
+    return OAuthProvider.objects.create(**defaults)
+
+
+def make_server(name: str = "tools", **fields: Any) -> MCPServer:
+    """Make a remote server; `provider=` binds it in `user_oauth` mode with `required_scopes=`."""
+    provider, scopes = fields.pop("provider", None), fields.pop("required_scopes", ["read"])
+    defaults: dict[str, Any] = {"name": name, "url": "https://mcp.example.com/mcp"}
+    if provider is not None:
+        defaults["auth"] = {"mode": "user_oauth", "provider_name": provider.name, "required_scopes": scopes}
+        defaults["provider_uid"] = provider.uid
+    defaults.update(fields)
+    return MCPServer.objects.create(**defaults)
+
+
+def make_vault_entry(user: User, provider: OAuthProvider, **fields: Any) -> VaultEntry:
+    """Make a connection with tokens that are good for an hour."""
+    access, refresh = fields.pop("access_token", "upstream-access"), fields.pop("refresh_token", "upstream-refresh")
+    now = timezone.now()
+    entry = VaultEntry(
+        user_id=user.pk,
+        provider_uid=provider.uid,
+        provider_fingerprint=provider.fingerprint(),
+        scopes_requested=["read"],
+        scopes_granted=["read"],
+        connected_at=now,
+        expires_at=now + timedelta(hours=1),
+    )
+    for name, value in fields.items():
+        setattr(entry, name, value)
+    entry.access_token = access and sealing.seal(entry, "access_token", access)
+    entry.refresh_token = refresh and sealing.seal(entry, "refresh_token", refresh)
+    entry.save()
+    return entry

@@ -1,0 +1,22 @@
+"""The settings of the gateway under test: keys and files of its own, loopback allowed where the far side stands.
+
+`TEST_DATABASE_URL` and `TEST_REDIS_URL` run the same tests on PostgreSQL and Redis.
+"""
+
+import os
+import tempfile
+
+_folder = tempfile.TemporaryDirectory(prefix="aigateway-tests-")
+os.environ["AIGW_DATA_DIR"] = _folder.name
+os.environ["SECRET_KEY"] = "tests-only-signing-key-tests-only-signing-key-tests-only"
+os.environ["FERNET_KEYS"] = "tests-only-newest-key,tests-only-older-key"
+os.environ["AIGW_BASE_URL"] = "https://gateway.test"
+os.environ["AIGW_OUTBOUND_ALLOW"] = "127.0.0.0/8,[::1]/128"
+for _name in ("DATABASE_URL", "REDIS_URL"):
+    os.environ.pop(_name, None)
+    if _value := os.environ.get(f"TEST_{_name}"):
+        os.environ[_name] = _value
+
+from aigateway.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; the real one is Django's business

@@ -1,0 +1,1 @@
+"""What is kept, sealed: an admin's secrets and the users' tokens. Knows no HTTP."""

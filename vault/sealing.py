@@ -1,0 +1,70 @@
+"""Seal a value to its place, open it there and nowhere else; newest key first (contract §8).
+
+A sealed payload names its table, column and owner. A ciphertext that was moved to another row or column,
+altered, cut, or replaced by plain text does not open: `Unreadable`, for that value alone.
+"""
+
+import json
+from typing import Any, ClassVar, Protocol
+
+from cryptography.fernet import InvalidToken
+
+from vault.fields import Sealed, cipher
+
+
+class Unreadable(Exception):
+    """A sealed value does not open: moved, altered, or sealed under a key that is not in `FERNET_KEYS`."""
+
+
+class Owned(Protocol):
+    """A model instance that says what its sealed values belong to."""
+
+    _meta: ClassVar[Any]
+
+    def sealed_owner(self) -> str:
+        """Return what identifies the owner for ever, even in another database: not the row number."""
+        ...
+
+
+def seal(owner: Owned, column: str, value: str) -> Sealed:
+    """Seal `value` for `owner`'s `column` under the newest key."""
+    place = json.dumps([*_place(owner, column), value], separators=(",", ":"))
+    return Sealed(cipher().encrypt(place.encode()))
+
+
+def open_sealed(owner: Owned, column: str) -> str | None:
+    """Open `owner`'s `column`; None when it holds nothing. Raises Unreadable."""
+    sealed = getattr(owner, column)
+    if sealed is None:
+        return None
+    if not isinstance(sealed, Sealed):
+        raise Unreadable(f"{column} was never sealed")
+    try:
+        *place, value = json.loads(cipher().decrypt(sealed.ciphertext))
+    except (InvalidToken, ValueError, TypeError):
+        # Without the cause: its frames hold the ciphertext and, a level down, keys.
+        raise Unreadable(f"{_label(owner)}.{column} does not open") from None
+    if place != _place(owner, column) or not isinstance(value, str):
+        raise Unreadable(f"{_label(owner)}.{column} was sealed for another place")
+    return value
+
+
+def needs_reseal(owner: Owned, column: str) -> bool:
+    """Tell whether the value opens under an older key only. Raises Unreadable when it opens under none."""
+    sealed = getattr(owner, column)
+    if sealed is None:
+        return False
+    open_sealed(owner, column)
+    try:
+        cipher()._fernets[0].decrypt(sealed.ciphertext)
+    except InvalidToken:
+        return True
+    return False
+
+
+def _place(owner: Owned, column: str) -> list[str]:
+    return [_label(owner), column, owner.sealed_owner()]
+
+
+def _label(owner: Owned) -> str:
+    return str(owner._meta.db_table)
