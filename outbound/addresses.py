@@ -7,10 +7,12 @@ that changed its mind since (DNS rebinding) gains nothing.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -90,17 +92,31 @@ class Policy:
         mix them. Raises AddressNotAllowed, ConnectFailed when there is no such
         name, TimedOut, and InvalidURL for a number that is no address.
         """
-        try:
-            literal = literal_address(host)
-        except ValueError:
-            raise InvalidURL(reason="the host is not an IP address we can read") from None
-        found = [str(literal)] if literal else self._look_up(host, port, timeout_seconds)
+        with _resolving(host):
+            found = self._asked(host, port).result(max(timeout_seconds, 0))
+        return self._judged(found, host, port)
+
+    async def aaddresses(self, host: str, port: int, *, timeout_seconds: float = RESOLVE_TIMEOUT_SECONDS) -> list[str]:
+        """Do as `addresses` does, without blocking the event loop."""
+        with _resolving(host):
+            async with asyncio.timeout(timeout_seconds):
+                found = await asyncio.wrap_future(self._asked(host, port))
+        return self._judged(found, host, port)
+
+    def _judged(self, found: list[str], host: str, port: int) -> list[str]:
+        if not found:
+            raise ConnectFailed(host)
         if not all(self.permits(ip, port, host) for ip in found):
             raise AddressNotAllowed(host)
         return found
 
-    def _look_up(self, host: str, port: int, timeout_seconds: float) -> list[str]:
+    def _asked(self, host: str, port: int) -> Future[list[str]]:
         answer: Future[list[str]] = Future()
+        answer.set_running_or_notify_cancel()
+        literal = literal_address(host)
+        if literal is not None:
+            answer.set_result([str(literal)])
+            return answer
 
         def ask() -> None:
             try:
@@ -111,15 +127,7 @@ class Policy:
         # A thread of its own: getaddrinfo knows no time limit, and one slow
         # name server must not use up a pool that others wait for.
         Thread(target=ask, name="outbound-resolve", daemon=True).start()
-        try:
-            found = answer.result(max(timeout_seconds, 0))
-        except TimeoutError:
-            raise TimedOut(host) from None
-        except (OSError, UnicodeError):
-            raise ConnectFailed(host) from None
-        if not found:
-            raise ConnectFailed(host)
-        return found
+        return answer
 
 
 def current_policy() -> Policy:
@@ -152,6 +160,18 @@ def _check_url(url: str, policy: Policy) -> None:
         if is_loopback_host(target.host) and not policy.permits(IPv4Address("127.0.0.1"), target.port, target.host):
             raise AddressNotAllowed(target.host) from None
     require_https(target)
+
+
+@contextmanager
+def _resolving(host: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise TimedOut(host) from None
+    except OSError:
+        raise ConnectFailed(host) from None
+    except ValueError:
+        raise InvalidURL(reason="the host is neither a name nor an address we can read") from None
 
 
 @lru_cache(maxsize=8)

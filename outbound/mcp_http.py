@@ -7,7 +7,6 @@ leave the SDK inside an ExceptionGroup: `errors.as_outbound_error` finds them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ import anyio
 import httpcore2
 import httpx2
 
-from outbound.addresses import Policy, current_policy
+from outbound.addresses import RESOLVE_TIMEOUT_SECONDS, Policy, current_policy
 from outbound.errors import AnswerTooLarge, RedirectRefused, as_outbound_error, is_redirect, translated
 from outbound.tls import ssl_context
 from outbound.urls import read_target
@@ -115,7 +114,8 @@ class _Backend(httpcore2.AnyIOBackend):
     ) -> httpcore2.AsyncNetworkStream:
         policy = self._policy or current_policy()
         failure: Exception = OSError()
-        for address in await asyncio.to_thread(policy.addresses, host, port):
+        seconds = RESOLVE_TIMEOUT_SECONDS if timeout is None else timeout
+        for address in await policy.aaddresses(host, port, timeout_seconds=seconds):
             try:
                 return await super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:

@@ -6,7 +6,6 @@ error anyway. `map_client_error` turns what aiohttp raises into our own tree.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from contextvars import ContextVar
 from typing import Any
@@ -15,7 +14,15 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from outbound.addresses import Policy, current_policy
-from outbound.errors import AddressNotAllowed, OutboundError, RedirectRefused, TLSFailed, as_outbound_error, is_redirect
+from outbound.errors import (
+    AddressNotAllowed,
+    InvalidURL,
+    OutboundError,
+    RedirectRefused,
+    TLSFailed,
+    as_outbound_error,
+    is_redirect,
+)
 from outbound.tls import ssl_context
 from outbound.urls import read_target
 
@@ -41,7 +48,7 @@ def guarded_client_session(
     """
     door = _Guard(policy)
     connector = aiohttp.TCPConnector(
-        resolver=_Resolver(door),
+        resolver=_Resolver(door, connect_timeout_seconds),
         socket_factory=door.open_socket,
         ssl=ssl_context(ca_bundle),
         limit=limit,
@@ -60,6 +67,8 @@ def guarded_client_session(
 
 def map_client_error(exc: BaseException) -> OutboundError:
     """Turn what a request or a body read raised into an error that is safe to show."""
+    if isinstance(exc, aiohttp.InvalidURL):
+        return InvalidURL(reason="its host cannot be read")
     return as_outbound_error(exc, str(getattr(exc, "host", "")))
 
 
@@ -104,13 +113,14 @@ class _Guard:
 class _Resolver(AbstractResolver):
     """Resolve through the policy, so that one denied address refuses the name."""
 
-    def __init__(self, door: _Guard) -> None:
+    def __init__(self, door: _Guard, timeout_seconds: float) -> None:
         self._door = door
+        self._timeout_seconds = timeout_seconds
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await asyncio.to_thread(self._door.policy.addresses, host, port)
+        found = await self._door.policy.aaddresses(host, port, timeout_seconds=self._timeout_seconds)
         return [
             ResolveResult(
                 hostname=host,

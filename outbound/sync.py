@@ -45,7 +45,7 @@ def guarded_session(
     `policy` and `ca_bundle` stand in for the settings.
     """
     limits = Limits(connect_timeout_seconds, total_timeout_seconds, max_answer_bytes)
-    return guard(requests.Session(), limits=limits, policy=policy, ca_bundle=ca_bundle)
+    return guard(_Session(), limits=limits, policy=policy, ca_bundle=ca_bundle)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,11 @@ def guard(
     policy: Policy | None = None,
     ca_bundle: str | None = None,
 ) -> SessionT:
-    """Put a session, such as an OAuth2Session, behind the guard and return it."""
+    """Put a session, such as an OAuth2Session, behind the guard and return it.
+
+    A URL that requests cannot parse raises requests' own error before the guard
+    sees it: `check_url` comes first.
+    """
     adapter = OutboundAdapter(limits=limits, policy=policy, ca_bundle=ca_bundle)
     session.trust_env = False
     session.adapters.clear()
@@ -72,6 +76,13 @@ def guard(
     session.mount("http://", adapter)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
+
+
+class _Session(requests.Session):
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Refuse a bad URL before requests does, whose error would quote it."""
+        read_target(url if isinstance(url, str) else url.decode("latin-1"))
+        return super().request(method, url, *args, **kwargs)
 
 
 class OutboundAdapter(HTTPAdapter):

@@ -14,10 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx2
 import pytest
 import trustme
 
 from outbound.addresses import Policy
+from outbound.errors import InvalidURL
 from outbound.mcp_http import guarded_mcp_client
 from outbound.streaming import guarded_client_session, map_client_error
 from outbound.sync import guarded_session
@@ -43,6 +45,7 @@ class Server:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: no wait for an acknowledgement
     record: Server
     redirect_to = ""
 
@@ -68,6 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     def answer_ok(self, _: str) -> None:
         self.answer(b"hello")
 
+    def answer_cookie(self, _: str) -> None:
+        self.answer(b"", Set_Cookie="session=1; Path=/")
+
     def answer_redirect(self, status: str) -> None:
         self.answer(b"", int(status), Location=self.redirect_to or "/ok")
 
@@ -81,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "1000")
         self.end_headers()
+        self.wfile.flush()
         self.drip(b"x" * 1000)
 
     def answer_drip_headers(self, _: str) -> None:
@@ -223,7 +230,10 @@ def fetch_mcp(
         async with guarded_mcp_client(
             headers or {}, seconds, max_answer_bytes=max_bytes, policy=policy, ca_bundle=ca_bundle
         ) as client:
-            response = await client.request(method, url, content=data)
+            try:
+                response = await client.request(method, url, content=data)
+            except httpx2.InvalidURL:
+                raise InvalidURL(reason="refused by the library") from None
             return response.status_code, response.content
 
     return asyncio.run(fetch())
