@@ -110,3 +110,11 @@ def test_the_error_carries_nothing_of_the_library_that_knows_the_request(tls_ser
         session.get(tls_server.url("/ok?secret=1"))
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.threat("E07")
+def test_the_roots_that_requests_brings_along_are_not_believed(tls_server, ca_bundle, monkeypatch):
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", ca_bundle)
+    session = guarded_session(policy=Policy.parse(tls_server.open_for), ca_bundle="")
+    with session, pytest.raises(TLSFailed):
+        session.get(tls_server.url())
