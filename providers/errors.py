@@ -1,0 +1,58 @@
+"""What a provider can do to us. Every message is safe to show and to log.
+
+    OAuthError
+    ├── ProviderRefused      it said no, with an error code (RFC 6749 §5.2)
+    ├── ProviderUnavailable  it did not answer, or asked us to wait; the same call may work later
+    └── BadAnswer            it answered something that is no OAuth answer
+
+Messages hold the provider's name and a word of a fixed shape; never a body, a URL or a token.
+"""
+
+# Codes after which the same refresh token or code never works again: `invalid_grant`, GitHub's
+# `bad_refresh_token` and `bad_verification_code`, Slack's `token_revoked` and `invalid_refresh_token`.
+TERMINAL_ERRORS = frozenset(
+    ["invalid_grant", "bad_refresh_token", "bad_verification_code", "token_revoked", "invalid_refresh_token"]
+)
+
+
+class OAuthError(Exception):
+    """The conversation with a provider failed."""
+
+    def __init__(self, provider_name: str, why: str) -> None:
+        super().__init__(provider_name, why)
+        self.provider_name = provider_name
+        self.why = why
+
+
+class ProviderRefused(OAuthError):
+    """The provider said no; `error` is its code, or `unrecognised` when that is not shaped like one."""
+
+    def __init__(self, provider_name: str, error: str) -> None:
+        super().__init__(provider_name, error)
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} refused: {self.error}"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the grant itself is dead, so that only a new consent helps."""
+        return self.error in TERMINAL_ERRORS
+
+
+class ProviderUnavailable(OAuthError):
+    """The provider did not answer or asked us to wait; `why` is a word such as `timeout` or `status_503`."""
+
+    def __init__(self, provider_name: str, why: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(provider_name, why)
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} is not available: {self.why}"
+
+
+class BadAnswer(OAuthError):
+    """The provider's answer cannot be used; `why` is a word such as `not_json` or `redirect`."""
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} gave an answer that cannot be used: {self.why}"

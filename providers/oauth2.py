@@ -1,0 +1,144 @@
+"""OAuth 2.0 with a provider, as its client: authorize URL, exchange, refresh, revoke, account.
+
+RFC 6749, 7009, 7636, 8707 and 9207; no ORM. `wire` sends, `answers` reads, `errors` says what went wrong;
+callers need this module only. Nothing in here logs.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from oauthlib.oauth2 import WebApplicationClient
+
+from outbound.errors import OutboundError
+from outbound.urls import read_target
+from providers import accounts, answers, wire
+from providers.answers import TokenAnswer
+from providers.errors import BadAnswer, OAuthError, ProviderRefused, ProviderUnavailable
+from providers.validation import OWNED_PARAMETERS
+from providers.wire import RegisteredClient
+
+__all__ = [
+    "BadAnswer",
+    "OAuthError",
+    "ProviderRefused",
+    "ProviderUnavailable",
+    "RegisteredClient",
+    "Revoked",
+    "TokenAnswer",
+    "authorize_url",
+    "check_issuer",
+    "exchange_code",
+    "new_code_verifier",
+    "refresh",
+    "revoke",
+    "userinfo_account",
+]
+
+CODE_VERIFIER_LENGTH = 64
+
+
+class Revoked(StrEnum):
+    """What the provider did about a token it was asked to revoke."""
+
+    REVOKED = "revoked"
+    UNSUPPORTED = "unsupported"
+
+
+def new_code_verifier() -> str:
+    """Make a fresh PKCE verifier (RFC 7636 §4.1)."""
+    return str(WebApplicationClient("").create_code_verifier(CODE_VERIFIER_LENGTH))
+
+
+def authorize_url(client: RegisteredClient, *, state: str, scopes: Sequence[str], code_verifier: str | None) -> str:
+    """Build the link to the provider's consent page (RFC 6749 §4.1.1), with S256 when there is a verifier.
+
+    The endpoint's own query is kept (§3.1); neither it nor `authorize_params` can set what the protocol owns.
+    Raises ProviderUnavailable for an endpoint that a browser must not be sent to.
+    """
+    endpoint = _browsable(client)
+    owned = {
+        "response_type": "code",
+        "client_id": client.client_id,
+        "redirect_uri": client.redirect_uri,
+        "scope": client.scope_delimiter.join(scopes),
+        "state": state,
+        "resource": client.resource,
+    }
+    if code_verifier is not None:
+        challenge = WebApplicationClient("").create_code_challenge(code_verifier, "S256")
+        owned |= {"code_challenge": challenge, "code_challenge_method": "S256"}
+    parts = urlsplit(endpoint)
+    extra = {**client.authorize_params, **dict(parse_qsl(parts.query, keep_blank_values=True))}
+    query = {name: value for name, value in extra.items() if name not in OWNED_PARAMETERS}
+    query |= {name: value for name, value in owned.items() if value}
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def check_issuer(client: RegisteredClient, iss: str | None) -> None:
+    """Compare the `iss` of an authorization response, letter for letter (RFC 9207 §2.4); raise BadAnswer."""
+    if iss is not None and client.issuer and iss != client.issuer:
+        raise BadAnswer(client.provider_name, "issuer")
+
+
+def exchange_code(client: RegisteredClient, *, code: str, code_verifier: str | None) -> TokenAnswer:
+    """Trade an authorization code for tokens (RFC 6749 §4.1.3)."""
+    body = WebApplicationClient(client.client_id).prepare_request_body(
+        code=code,
+        redirect_uri=client.redirect_uri,
+        code_verifier=code_verifier,
+        resource=client.resource,
+        include_client_id=False,
+    )
+    return answers.token_answer(client, wire.post_form(client, client.token_endpoint, body))
+
+
+def refresh(client: RegisteredClient, *, refresh_token: str, scopes: Sequence[str] | None = None) -> TokenAnswer:
+    """Trade a refresh token for new tokens (RFC 6749 §6); without `scopes` the grant stays as it is.
+
+    The answer's `refresh_token` is None when the old one goes on being valid.
+    """
+    body = WebApplicationClient(client.client_id).prepare_refresh_body(
+        refresh_token=refresh_token,
+        scope=client.scope_delimiter.join(scopes or ()),
+        resource=client.resource,
+    )
+    return answers.token_answer(client, wire.post_form(client, client.token_endpoint, body))
+
+
+def revoke(client: RegisteredClient, *, token: str, token_type_hint: str) -> Revoked:
+    """Tell the provider to forget a token (RFC 7009 §2); one it does not know counts as revoked.
+
+    Raises ProviderUnavailable (try again later) and ProviderRefused (do not).
+    """
+    if not client.revocation_endpoint:
+        return Revoked.UNSUPPORTED
+    body = urlencode({"token": token, "token_type_hint": token_type_hint})
+    try:
+        answers.check_status(client, wire.post_form(client, client.revocation_endpoint, body))
+    except ProviderRefused as refusal:
+        if refusal.error == "unsupported_token_type":
+            return Revoked.UNSUPPORTED
+        # Google's 400 for a token that is dead already, where RFC 7009 §2.2 says 200.
+        if refusal.error != "invalid_token":
+            raise
+    except BadAnswer as answer:
+        raise ProviderRefused(client.provider_name, answer.why) from None
+    return Revoked.REVOKED
+
+
+def userinfo_account(client: RegisteredClient, access_token: str, *, id_token: str | None = None) -> str | None:
+    """Return a label of the account, one line of at most 320 characters; None when it cannot be told.
+
+    Never raises.
+    """
+    return accounts.account_label(client, access_token, id_token)
+
+
+def _browsable(client: RegisteredClient) -> str:
+    """Return the authorization endpoint once more judged, so that no `javascript:` becomes a redirect (A12)."""
+    try:
+        read_target(client.authorization_endpoint)
+    except OutboundError as error:
+        raise ProviderUnavailable(client.provider_name, error.code) from None
+    return client.authorization_endpoint
