@@ -98,6 +98,12 @@ def finish(user: User | AnonymousUser, session: SessionBase, query: QueryDict, p
         raise
 
 
+def granted_before(user: User, provider: OAuthProvider) -> list[str]:
+    """Return the scopes of the user's connection as it is now."""
+    entry = entries.find(user.pk, provider.uid)
+    return list(entry.scopes_granted) if entry else []
+
+
 def connected_provider(user: User | AnonymousUser, name: str) -> OAuthProvider | None:
     """Return the provider called `name` if this user is connected to it."""
     provider = OAuthProvider.objects.filter(name=name).first()

@@ -43,13 +43,17 @@ def lines(scopes: Sequence[str]) -> list[ScopeLine]:
     return [ScopeLine(scope, in_words(scope)) for scope in scopes]
 
 
-def explained(scopes: Sequence[str], *, provider_scopes: Sequence[str], needs: Sequence[ServerNeed]) -> list[ScopeLine]:
+def explained(
+    scopes: Sequence[str], *, provider_scopes: Sequence[str], needs: Sequence[ServerNeed], granted: Sequence[str]
+) -> list[ScopeLine]:
     """Return scopes to show, each with who asks for it."""
-    return [ScopeLine(scope, in_words(scope), _why(scope, provider_scopes, needs)) for scope in scopes]
+    return [ScopeLine(scope, in_words(scope), _why(scope, provider_scopes, needs, granted)) for scope in scopes]
 
 
-def _why(scope: str, provider_scopes: Sequence[str], needs: Sequence[ServerNeed]) -> str:
+def _why(scope: str, provider_scopes: Sequence[str], needs: Sequence[ServerNeed], granted: Sequence[str]) -> str:
     servers = [need.name for need in needs if scope in need.required_scopes]
     if servers:
         return "for " + ", ".join(servers)
-    return "for every connection" if scope in provider_scopes else "granted before"
+    if scope in provider_scopes:
+        return "for every connection"
+    return "granted before" if scope in granted else ""

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from connections import consent, registry, scope_words
 from connections.consent import Offer
-from connections.refusals import ConsentRefused
+from connections.refusals import Code, ConsentRefused
 
 DONE = "consent_done"
 
@@ -60,12 +60,17 @@ def done(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _question(request: HttpRequest, user: User, offer: Offer) -> HttpResponseBase:
-    provider, needs = offer.provider, registry.server_needs(user, offer.provider.uid)
+    provider = offer.provider
     endpoint = urlsplit(provider.authorization_endpoint)
     context = {
         "provider": provider,
         "server_name": offer.server_name,
-        "scopes": scope_words.explained(offer.scopes, provider_scopes=provider.scopes, needs=needs),
+        "scopes": scope_words.explained(
+            offer.scopes,
+            provider_scopes=provider.scopes,
+            needs=registry.server_needs(user, provider.uid),
+            granted=consent.granted_before(user, provider),
+        ),
         "host": endpoint.hostname,
     }
     # Chromium holds every redirect after a form against form-action, and providers send people on to sign-in
@@ -79,7 +84,11 @@ def _question(request: HttpRequest, user: User, offer: Offer) -> HttpResponseBas
 
 def _refusal(request: HttpRequest, refused: ConsentRefused, *, may_sign_out: bool) -> HttpResponse:
     # A page without a referrer sends its forms with `Origin: null`, which the CSRF check refuses: no form there.
-    context = {"refused": refused, "may_sign_out": may_sign_out}
+    context = {
+        "refused": refused,
+        "may_sign_out": may_sign_out,
+        "is_someone_elses": may_sign_out and refused.code == Code.USER_MISMATCH,
+    }
     return render(request, "connections/consent_failed.html", context, status=refused.status)
 
 

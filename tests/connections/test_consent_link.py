@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Event
-from connections import consent, tickets
+from connections import consent, registry, tickets
 from connections.models import ConsentRequest
 from providers.models import OAuthProvider
 from tests import factories
@@ -122,6 +122,18 @@ def test_the_page_says_what_is_asked_by_which_server_and_why(
     assert "<code>tools</code>" in html
     for text in ("See your e-mail address", "<code>email</code>", "<code>odd.scope</code>", "127.0.0.1"):
         assert text in html
+
+
+def test_the_page_says_who_asks_for_each_scope(alices, alice, github, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_sources", [lambda user: [registry.ServerNeed("tools", github.uid, ("repo",))]])
+    factories.make_vault_entry(alice, github, scopes_granted=["gist"])
+    page = alices.get(offer_path(alice, github, ["gist", "odd", "read", "repo"], server_name="tools"))
+    assert [(line.scope, line.why) for line in page.context["scopes"]] == [
+        ("gist", "granted before"),
+        ("odd", ""),
+        ("read", "for every connection"),
+        ("repo", "for tools"),
+    ]
 
 
 @pytest.mark.threat("A15")
