@@ -9,7 +9,7 @@ import tempfile
 _folder = tempfile.TemporaryDirectory(prefix="aigateway-tests-")
 os.environ["AIGW_DATA_DIR"] = _folder.name
 os.environ["SECRET_KEY"] = "tests-only-signing-key-tests-only-signing-key-tests-only"
-os.environ["FERNET_KEYS"] = "tests-only-newest-key,tests-only-older-key"
+os.environ["FERNET_KEYS"] = "tests-only-newest-key-tests-only-newest-key,tests-only-older-key-tests-only-older-key"
 os.environ["AIGW_BASE_URL"] = "https://gateway.test"
 os.environ["AIGW_OUTBOUND_ALLOW"] = "127.0.0.0/8,[::1]/128"
 for _name in ("DATABASE_URL", "REDIS_URL"):
@@ -18,5 +18,9 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
         os.environ[_name] = _value
 
 from aigateway.settings import *  # noqa: E402, F403
+
+if EMBEDDED:  # noqa: F405
+    # A file, not memory: threads and processes of a test share it under SQLite's real locking.
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(_folder.name, "tests.sqlite3")}  # noqa: F405
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; the real one is Django's business
