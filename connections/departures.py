@@ -1,0 +1,40 @@
+"""Hasten the collection when a user or a provider goes; should the message be lost, the schedule collects anyway."""
+
+import logging
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+from connections import tasks
+from providers.models import OAuthProvider
+
+logger = logging.getLogger(__name__)
+
+
+def connect() -> None:
+    """Notice deactivated and deleted users, and deleted providers."""
+    post_save.connect(_user_saved, sender=User, dispatch_uid="connections.user_saved")
+    post_delete.connect(_user_deleted, sender=User, dispatch_uid="connections.user_deleted")
+    post_save.connect(_provider_saved, sender=OAuthProvider, dispatch_uid="connections.provider_saved")
+
+
+def _user_saved(instance: User, created: bool, **_: object) -> None:
+    if not instance.is_active and not created:
+        transaction.on_commit(_collect)
+
+
+def _user_deleted(**_: object) -> None:
+    transaction.on_commit(_collect)
+
+
+def _provider_saved(instance: OAuthProvider, **_: object) -> None:
+    if instance.deleted_at is not None:
+        transaction.on_commit(_collect)
+
+
+def _collect() -> None:
+    try:
+        tasks.collect_orphans.delay()
+    except Exception as exc:  # the broker's errors have no common root; the save has been committed
+        logger.warning("collection could not be queued", extra={"error": type(exc).__name__})

@@ -1,0 +1,23 @@
+"""Celery: the verbs that run off the call path. No arguments, no results; a message is only a hint."""
+
+from celery import shared_task
+
+from connections import cleanup, revocation, scan
+
+
+@shared_task(name="connections.tasks.refresh_due")
+def refresh_due() -> None:
+    """Renew what expires soon."""
+    scan.refresh_due()
+
+
+@shared_task(name="connections.tasks.collect_orphans")
+def collect_orphans() -> None:
+    """Collect what nobody can use any more."""
+    cleanup.collect_orphans()
+
+
+@shared_task(name="connections.tasks.retry_revocations")
+def retry_revocations() -> None:
+    """Tell the providers what they could not be told before."""
+    revocation.retry_revocations()

@@ -1,0 +1,104 @@
+"""A token endpoint on loopback that rotates: each refresh token is good once, a second use is `invalid_grant`."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs
+
+CREDENTIALS = base64.b64encode(b"gateway-client:s3cret-value").decode()
+Answer = tuple[int, Any, dict[str, str]]
+
+
+class RotatingProvider:
+    """What it was asked, what it does next.
+
+    `answers` are given before anything else, one per request to the token endpoint; `revocation_status` is what the
+    revocation endpoint says; `while_answering` runs between taking a request and answering it.
+    """
+
+    def __init__(self) -> None:
+        self.base = ""
+        self.live = {"upstream-refresh"}
+        self.refreshes: list[str] = []
+        self.revoked: list[tuple[str, str]] = []
+        self.answers: list[Answer] = []
+        self.extra: dict[str, Any] = {"expires_in": 3600}
+        self.rotates = True
+        self.delay_seconds = 0.0
+        self.revocation_status = 200
+        self.while_answering: Callable[[], None] | None = None
+        self._numbers = count(1)
+        self._lock = threading.Lock()
+
+    def refresh(self, form: dict[str, str]) -> Answer:
+        """Answer a refresh request."""
+        with self._lock:
+            self.refreshes.append(form["refresh_token"])
+            planned = self.answers.pop(0) if self.answers else None
+        time.sleep(self.delay_seconds)
+        if self.while_answering is not None:
+            self.while_answering()
+        return planned or self._rotate(form["refresh_token"])
+
+    def revoke(self, form: dict[str, str]) -> Answer:
+        """Answer a revocation request."""
+        if self.revocation_status == 200:
+            self.live.discard(form["token"])
+        self.revoked.append((form.get("token_type_hint", ""), form["token"]))
+        return self.revocation_status, {}, {}
+
+    def _rotate(self, refresh_token: str) -> Answer:
+        with self._lock:
+            if refresh_token not in self.live:
+                return 400, {"error": "invalid_grant"}, {}
+            answer = {"access_token": f"access-{next(self._numbers)}", "token_type": "Bearer", **self.extra}
+            if self.rotates:
+                answer["refresh_token"] = f"refresh-{next(self._numbers)}"
+                self.live = {answer["refresh_token"]}
+            return 200, answer, {}
+
+
+@contextmanager
+def rotating_provider() -> Iterator[RotatingProvider]:
+    """Serve one."""
+    fake = RotatingProvider()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            if self.headers["Authorization"] != f"Basic {CREDENTIALS}":
+                self._answer(401, {"error": "invalid_client"}, {})
+            elif self.path == "/token":
+                self._answer(*fake.refresh(form))
+            else:
+                self._answer(*fake.revoke(form))
+
+        def _answer(self, status: int, content: Any, headers: dict[str, str]) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    fake.base = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
