@@ -1,20 +1,54 @@
 """What the floors below must know of servers: who uses a secret, who needs a provider and with which scopes."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from kombu.exceptions import OperationalError
 
 from changes import counter
+from clients import rights
+from connections import registry as connections_registry
+from connections.registry import ServerNeed
 from mcpservers.models import MCPServer, MCPServerGroupObjectPermission, MCPServerUserObjectPermission
-from vault import registry
+from vault import registry as vault_registry
 from vault.registry import Use
+
+logger = logging.getLogger(__name__)
 
 
 def register() -> None:
     """Hook the servers into the floors below."""
     counter.announce_rows_of(MCPServer, MCPServerUserObjectPermission, MCPServerGroupObjectPermission)
-    registry.register_users_of_secrets(users_of_secret)
+    vault_registry.register_users_of_secrets(users_of_secrets)
+    connections_registry.register_server_needs(server_needs)
+    connections_registry.register_on_connected(discover_with_new_connection)
 
 
-def users_of_secret(secret_name: str) -> Iterable[Use]:
-    """Return the servers whose static key is this secret."""
-    names = MCPServer.objects.filter(auth__key_ref=secret_name).values_list("name", flat=True)
-    return [Use("mcp-server", name) for name in names]
+def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
+    """Return the servers whose static key is one of these."""
+    rows = MCPServer.objects.filter(auth__key_ref__in=list(refs)).values_list("auth__key_ref", "name")
+    return [(ref, Use("mcp-server", name)) for ref, name in rows]
+
+
+def server_needs(user: User | None) -> Iterable[ServerNeed]:
+    """Return the servers that need a user's connection and that `user` may use; all of them for None."""
+    rows = MCPServer.objects.filter(provider_uid__isnull=False, enabled=True)
+    if user is not None:
+        rows = rights.allowed(user, "use", rows)
+    return [
+        ServerNeed(server.name, server.provider_uid, tuple(server.required_scopes))
+        for server in rows
+        if server.provider_uid is not None
+    ]
+
+
+def discover_with_new_connection(user_id: int, provider_uid: UUID) -> None:
+    """Ask for what the provider's servers offer, in the background; a broker that is down harms no consent."""
+    from mcpservers.tasks import discover_for_connection
+
+    try:
+        discover_for_connection.delay(user_id, str(provider_uid))
+    except OperationalError:
+        logger.warning("discovery was not queued: the broker does not answer")

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import Model
 from django.utils import timezone
+from guardian.shortcuts import assign_perm
 
 from clients import tokens as api_tokens
 from mcpservers.models import MCPServer
@@ -83,3 +85,9 @@ def make_vault_entry(user: User, provider: OAuthProvider, **fields: Any) -> Vaul
     entry.refresh_token = refresh and sealing.seal(entry, "refresh_token", refresh)
     entry.save()
     return entry
+
+
+def allow(user: User, target: Model, *actions: str) -> None:
+    """Give `user` object permissions."""
+    for action in actions:
+        assign_perm(f"{action}_{target._meta.model_name}", user, target)

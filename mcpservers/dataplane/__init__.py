@@ -1,0 +1,1 @@
+"""Bytes through: who calls, which server, whose credential, and the answer as it came."""

@@ -1,0 +1,129 @@
+"""From an auth mode to one header, through `connections.tokens` and `vault.secrets`, and no other way."""
+
+from dataclasses import dataclass, field
+
+from django.utils import timezone
+
+from connections import activity, tokens
+from connections.database import run_in_thread
+from connections.errors import (
+    ConnectionRequired,
+    ProviderNotFound,
+    RefreshUnavailable,
+    ScopeUpgradeRequired,
+    SecretMissing,
+    TokenError,
+    TokenExpired,
+)
+from mcpservers.dataplane.jsonrpc import Failure, Reason
+from mcpservers.dataplane.memory import Memory
+from mcpservers.dataplane.routing import Caller, Plan
+from mcpservers.validation import HEADER_VALUE, header_problem
+from vault import secrets
+
+# Opened tokens and keys live in memory for seconds only (contract §8).
+REMEMBER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The header to add, if any. `generation` names the user's token, so that a refused one can be renewed."""
+
+    name: str = ""
+    value: str = field(default="", repr=False)
+    generation: int | None = None
+
+
+NONE = Credential()
+_opened: Memory[tokens.UsableToken] = Memory(seconds=REMEMBER_SECONDS)
+_keys: Memory[str] = Memory(seconds=REMEMBER_SECONDS)
+
+
+async def resolve(plan: Plan, caller: Caller, *, rejected: Credential | None = None) -> Credential:
+    """Return the credential of a call; after an upstream 401, a newer one than `rejected`. Raises Failure."""
+    if plan.mode == "none":
+        return NONE
+    if plan.mode == "static_key":
+        return header_of(plan, await _key(plan), None)
+    if plan.mode == "user_oauth":
+        token = await _user_token(plan, caller, rejected)
+        return header_of(plan, token.access_token, token.generation)
+    raise Failure(
+        Reason.UpstreamUnavailable, f"The auth mode {plan.mode} is not supported yet.", "auth_mode_not_supported"
+    )
+
+
+async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -> tokens.UsableToken:
+    provider_uid = plan.provider_uid
+    if provider_uid is None:
+        raise Failure(Reason.OAuthProviderNotFound, "OAuth provider not found", "gone")
+    key = (caller.user_id, provider_uid, plan.required_scopes)
+    if rejected is not None:
+        _opened.forget(key)
+    try:
+        token = await _opened.get(
+            key,
+            lambda: tokens.ausable_token(
+                user_id=caller.user_id,
+                provider_uid=provider_uid,
+                scopes=plan.required_scopes,
+                rejected_generation=rejected.generation if rejected else None,
+            ),
+        )
+    except TokenError as exc:
+        raise _failure(plan, exc) from None
+    if token.usable_until is not None and token.usable_until <= timezone.now():
+        _opened.forget(key)
+        return await _user_token(plan, caller, rejected)
+    activity.entry_used(token.entry_pk)
+    return token
+
+
+async def _key(plan: Plan) -> str:
+    def read() -> str:
+        return secrets.read(plan.key_ref, purpose=f"mcp-server {plan.name}")
+
+    try:
+        return await _keys.get((plan.server_uid, plan.key_ref), lambda: run_in_thread(read))
+    except secrets.SecretNotFound as exc:
+        raise Failure(Reason.SecretNotFound, str(exc), exc.name) from None
+
+
+def header_of(plan: Plan, value: str, generation: int | None) -> Credential:
+    """Return the header that carries `value`; checked again at use: what is stored must not add headers (D03)."""
+    if problem := header_problem(plan.header_name, plan.header_prefix):
+        raise Failure(
+            Reason.UpstreamUnavailable, f"The server's credential header is not usable: {problem}", "invalid_header"
+        )
+    if not HEADER_VALUE.match(value):
+        raise Failure(
+            Reason.UpstreamUnavailable, "The credential has characters that no header can carry.", "invalid_credential"
+        )
+    return Credential(plan.header_name, f"{plan.header_prefix} {value}" if plan.header_prefix else value, generation)
+
+
+def _failure(plan: Plan, error: TokenError) -> Failure:
+    """Translate an error of the token's door; the one table between the two floors."""
+    name, scopes = plan.provider_name, plan.required_scopes
+    match error:
+        case ConnectionRequired():
+            return Failure(
+                Reason.OAuthConnectionRequired, f"Connect your {name} account to use {plan.name}.", scopes=scopes
+            )
+        case TokenExpired():
+            text = f"Your {name} connection has ended ({error.detail}). Reconnect to use {plan.name}."
+            return Failure(Reason.OAuthTokenExpired, text, error.detail, scopes)
+        case ScopeUpgradeRequired():
+            missing = ", ".join(error.missing)
+            text = f"{plan.name} needs more than your {name} connection grants: {missing}. Reconnect to grant it."
+            return Failure(Reason.scope_upgrade_required, text, f"missing: {missing}", scopes)
+        case ProviderNotFound():
+            return Failure(Reason.OAuthProviderNotFound, f"OAuth provider not found ({name} is {error.why})", error.why)
+        case SecretMissing():
+            return Failure(Reason.SecretNotFound, f"Secret {error.secret_name} not found", error.secret_name)
+        case RefreshUnavailable():
+            text = f"{name} did not renew your sign-in just now ({error.why}). Try again later."
+            return Failure(
+                Reason.UpstreamUnavailable, text, error.why, http_status=504 if error.why == "timeout" else 502
+            )
+    raise error

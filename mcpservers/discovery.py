@@ -1,0 +1,164 @@
+"""Ask a server what it offers, with the official SDK, and keep the answer on the server (contract §6, "cache").
+
+A `user_oauth` server is asked with the token of the user who asks, or of the one who connected first.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from django.utils import timezone
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import BaseModel
+
+from audit import trail
+from connections import tokens
+from connections.errors import TokenError
+from mcpservers.dataplane.credentials import header_of
+from mcpservers.dataplane.jsonrpc import Failure
+from mcpservers.dataplane.routing import plan_of
+from mcpservers.models import MCPServer
+from outbound.errors import OutboundError, as_outbound_error
+from outbound.mcp_http import guarded_mcp_client
+from vault import secrets
+
+TIMEOUT_SECONDS = 20.0
+MAX_PAGES = 50
+MAX_ROWS = 2000
+
+
+class DiscoveryFailed(Exception):
+    """The server did not tell what it offers; the message is safe to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryResult:
+    """What a server offers: its tools, and everything else that a client learns when it connects."""
+
+    tools: list[dict[str, Any]]
+    capabilities: dict[str, Any] = field(repr=False)
+
+
+def refresh_tools(server: MCPServer, *, user_id: int | None) -> DiscoveryResult:
+    """Ask the server, as `user_id` where it needs a user, and keep what it says.
+
+    Raises DiscoveryFailed; the last good answer is kept then, with the reason beside it.
+    """
+    try:
+        found = async_to_sync(_ask)(server.url, _headers(server, user_id))
+    except DiscoveryFailed as exc:
+        _keep(server, discovery_error=str(exc)[:256])
+        raise
+    _keep(
+        server,
+        tools=found.tools,
+        capabilities=found.capabilities,
+        tools_refreshed_at=timezone.now(),
+        discovery_error="",
+    )
+    trail.record("mcp_server.discovered", target_type="mcp_server", target=server.name, tools=len(found.tools))
+    return found
+
+
+def _keep(server: MCPServer, **values: Any) -> None:
+    """Save only what discovery found, and only if the server was not pointed elsewhere meanwhile."""
+    with transaction.atomic():
+        current = MCPServer.objects.select_for_update().filter(pk=server.pk, url=server.url).first()
+        if current is None:
+            raise DiscoveryFailed(f"{server.name} was changed while it was being asked. Try again.")
+        for target in (current, server):
+            for name, value in values.items():
+                setattr(target, name, value)
+        current.save(update_fields=list(values))
+
+
+def _headers(server: MCPServer, user_id: int | None) -> dict[str, str]:
+    plan = plan_of(server)
+    try:
+        if plan.mode == "static_key":
+            value = secrets.read(plan.key_ref, purpose=f"mcp-server {plan.name}")
+        elif plan.mode == "user_oauth":
+            value = _token(plan.provider_uid, user_id, plan.required_scopes)
+        else:
+            return {}
+        header = header_of(plan, value, None)
+    except (secrets.SecretNotFound, Failure) as exc:
+        raise DiscoveryFailed(str(exc)) from None
+    except TokenError:
+        text = f"Connect your own {plan.provider_name} account first: this server shows its tools only to a user."
+        raise DiscoveryFailed(text) from None
+    return {header.name: header.value}
+
+
+def _token(provider_uid: Any, user_id: int | None, scopes: tuple[str, ...]) -> str:
+    if provider_uid is None or user_id is None:
+        raise DiscoveryFailed("This server shows its tools only to a connected user.")
+    return tokens.usable_token(user_id=user_id, provider_uid=provider_uid, scopes=scopes).access_token
+
+
+async def _ask(url: str, headers: dict[str, str]) -> DiscoveryResult:
+    try:
+        async with (
+            guarded_mcp_client(headers, TIMEOUT_SECONDS) as http,
+            Client(
+                streamable_http_client(url, http_client=http), cache=None, read_timeout_seconds=TIMEOUT_SECONDS
+            ) as client,
+        ):
+            return await _read(client)
+    except* MCPError as group:
+        raise DiscoveryFailed(_refusal(group)) from None
+    except* (OutboundError, OSError, TimeoutError) as group:
+        raise DiscoveryFailed(str(as_outbound_error(group))) from None
+
+
+def _refusal(group: BaseExceptionGroup[MCPError]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    code = error.code if isinstance(error, MCPError) else 0
+    return f"The server does not answer as an MCP server (JSON-RPC error {code}). Check its address and credential."
+
+
+async def _read(client: Client) -> DiscoveryResult:
+    offers = client.server_capabilities
+    seen: dict[str, Any] = {
+        "protocol_version": client.protocol_version,
+        "supported_versions": _supported(client),
+        "capabilities": _plain(offers),
+        "server_info": _plain(client.server_info) if client.server_info else None,
+        "instructions": client.instructions,
+    }
+    tools = await _rows(client.list_tools, "tools") if offers.tools else []
+    if offers.prompts:
+        seen["prompts"] = await _rows(client.list_prompts, "prompts")
+    if offers.resources:
+        seen["resources"] = await _rows(client.list_resources, "resources")
+        seen["resourceTemplates"] = await _rows(client.list_resource_templates, "resource_templates")
+    return DiscoveryResult(tools, seen)
+
+
+def _supported(client: Client) -> list[str]:
+    """Return the revisions that the server is known to speak; a discover answer names the modern ones only."""
+    discovered = client.session.discover_result
+    if discovered is None:
+        return [client.protocol_version]
+    return sorted({*discovered.supported_versions})
+
+
+async def _rows(page: Callable[..., Awaitable[Any]], key: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(MAX_PAGES):
+        answer = await page(cursor=cursor)
+        rows += [_plain(row) for row in getattr(answer, key)]
+        cursor = answer.next_cursor
+        if not cursor or len(rows) >= MAX_ROWS:
+            break
+    return rows[:MAX_ROWS]
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
