@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from audit.models import Event
@@ -395,6 +395,25 @@ def test_tokens_that_come_after_a_reconnect_do_not_displace_the_new(
     _during(upstream, lambda: reconnect(alice, rotating, timezone.now()))
     assert use(alice, rotating).access_token == "reconnected"
     assert PendingRevocation.objects.count() == 1
+
+
+@pytest.mark.threat("G02")
+@pytest.mark.django_db(transaction=True)
+def test_rotated_tokens_are_not_lost_when_the_database_is_away_for_a_moment(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider
+) -> None:
+    entry = make_expired(alice, rotating)
+    away = [OperationalError(), OperationalError()]
+
+    def fail(execute: Any, sql: str, *rest: Any) -> Any:
+        if away and sql.startswith("UPDATE") and "access_token" in sql:
+            raise away.pop()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(fail):
+        assert use(alice, rotating).access_token == "access-1"
+    assert stored(entry, "refresh_token") == "refresh-2"
+    assert len(upstream.refreshes) == 1
 
 
 def reconnect(user: User, provider: OAuthProvider, now: datetime) -> VaultEntry:
