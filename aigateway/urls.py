@@ -1,5 +1,10 @@
 """Every path that Django serves; `/mcp/v1/` is taken by the data plane in `aigateway.asgi` before it comes here."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="connections")),
+    path("", include("clients.urls")),
+    path("", include("connections.urls")),
+]
