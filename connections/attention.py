@@ -1,0 +1,26 @@
+"""Why a connection needs its user, in words: what happened and what to do, one sentence or two per reason."""
+
+_NOTHING_ELSE = "Reconnect to go on; nothing else is lost."
+_REASONS = {
+    "invalid_grant": "{name} no longer accepts the saved sign-in. " + _NOTHING_ELSE,
+    "upstream_rejected": "{name} refused the saved sign-in when it was used. " + _NOTHING_ELSE,
+    "no_refresh_token": "The sign-in at {name} has run out, and {name} gave no way to renew it. " + _NOTHING_ELSE,
+    "idle": "This connection was not used for so long that {name} ended it. " + _NOTHING_ELSE,
+    "lost_rotation": "A renewal was cut off half-way, so the saved sign-in at {name} no longer fits. " + _NOTHING_ELSE,
+    "upstream_error": (
+        "{name} has not answered renewals for a long time. The gateway keeps trying, and one success heals this; "
+        "reconnect if you cannot wait."
+    ),
+    "missing_scopes": "{name} granted less than is needed here. Reconnect, and leave every permission ticked.",
+    "provider_changed": (
+        "An administrator changed where {name} is reached, so the saved sign-in is no longer sent there. "
+        "Reconnect to go on."
+    ),
+    "unreadable": "The saved sign-in at {name} can no longer be read. " + _NOTHING_ELSE,
+}
+_OTHERWISE = "The saved sign-in at {name} can no longer be used. " + _NOTHING_ELSE
+
+
+def explain(reason: str, display_name: str) -> str:
+    """Return what to tell the user about an `attention_reason`."""
+    return _REASONS.get(reason, _OTHERWISE).format(name=display_name)

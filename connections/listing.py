@@ -1,0 +1,139 @@
+"""What a user sees of their connections: one row per provider, read in a constant number of queries.
+
+Used by the page and by the API. No token is opened; who may see a provider's other fields is no
+matter here, since only its name, display name and scopes are given (contract §4).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.utils import timezone
+
+from connections import consent, freshness, registry
+from connections.freshness import Action
+from connections.registry import ServerNeed
+from providers.models import OAuthProvider
+from vault.models import VaultEntry
+
+PROVIDER_CHANGED = "provider_changed"
+
+
+class Status(StrEnum):
+    """How a connection stands."""
+
+    NOT_CONNECTED = "not_connected"
+    CONNECTED = "connected"
+    NEEDS_ATTENTION = "needs_attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A provider and what the user has there: the fields of contract §4, then what a page needs besides.
+
+    Of a provider that is not connected, `scopes_requested` is what connecting would ask for. `wanted` is what
+    connecting (again) asks for; `added` is the part of it that was never asked for before; `can_connect` is false while
+    the provider is disabled or offers no browser consent.
+    """
+
+    provider: str
+    display_name: str
+    account: str
+    status: Status
+    scopes_requested: list[str]
+    scopes_granted: list[str]
+    connected_at: datetime | None
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    refresh_token_present: bool
+    refresh_token_expires_at: datetime | None
+    attention_reason: str
+    provider_uid: UUID
+    is_enabled: bool
+    can_connect: bool
+    authorize_url: str
+    wanted: list[str]
+    added: list[str]
+    servers: list[ServerNeed]
+
+
+def connections_of(user: User) -> list[Connection]:
+    """Return every provider that the user can connect or has connected, by display name."""
+    entries = {entry.provider_uid: entry for entry in VaultEntry.objects.filter(user_id=user.pk)}
+    servers = _by_provider(registry.server_needs(user))
+    now = timezone.now()
+    rows = [
+        _connection(user, provider, entries.get(provider.uid), servers.get(provider.uid, []), now)
+        for provider in OAuthProvider.objects.filter(Q(enabled=True) | Q(uid__in=entries))
+        if _is_offered(provider) or provider.uid in entries
+    ]
+    return sorted(rows, key=lambda row: (row.display_name.casefold(), row.provider))
+
+
+def connection_of(user: User, provider_name: str) -> Connection | None:
+    """Return one of `connections_of`, or None when the user has and is offered nothing under that name."""
+    return next((row for row in connections_of(user) if row.provider == provider_name), None)
+
+
+def _connection(
+    user: User, provider: OAuthProvider, entry: VaultEntry | None, servers: list[ServerNeed], now: datetime
+) -> Connection:
+    needed = [scope for need in servers for scope in need.required_scopes]
+    wanted = consent.wanted_scopes(provider, server_scopes=needed, entry=entry)
+    granted: list[str] = list(entry.scopes_granted) if entry else []
+    reason = attention(entry, provider, now) if entry else ""
+    can_connect = _is_offered(provider)
+    return Connection(
+        provider=provider.name,
+        display_name=provider.display_name,
+        account=entry.account if entry else "",
+        status=_status(entry, reason),
+        scopes_requested=list(entry.scopes_requested) if entry else wanted,
+        scopes_granted=granted,
+        connected_at=entry.connected_at if entry else None,
+        last_used_at=entry.last_used_at if entry else None,
+        expires_at=entry.expires_at if entry else None,
+        refresh_token_present=bool(entry and entry.refresh_token is not None),
+        refresh_token_expires_at=entry.refresh_token_expires_at if entry else None,
+        attention_reason=reason,
+        provider_uid=provider.uid,
+        is_enabled=provider.enabled,
+        can_connect=can_connect,
+        authorize_url=consent.offer_url(user_id=user.pk, provider=provider, scopes=wanted) if can_connect else "",
+        wanted=wanted,
+        added=sorted(set(wanted) - set(granted) - set(entry.scopes_requested)) if entry else [],
+        servers=servers,
+    )
+
+
+def _status(entry: VaultEntry | None, reason: str) -> Status:
+    if entry is None:
+        return Status.NOT_CONNECTED
+    return Status.NEEDS_ATTENTION if reason else Status.CONNECTED
+
+
+def attention(entry: VaultEntry, provider: OAuthProvider, now: datetime) -> str:
+    """Return why the user has to connect again, or nothing: what was noted, or what the next call would find."""
+    if entry.attention_reason:
+        return entry.attention_reason
+    verdict = freshness.judge(entry, scopes=(), fingerprint=provider.fingerprint(), now=now)
+    if verdict.action == Action.CONNECT:
+        return PROVIDER_CHANGED
+    if verdict.action == Action.EXPIRED:
+        return verdict.detail
+    return "upstream_error" if not verdict.still_valid and freshness.has_given_up(entry, now) else ""
+
+
+def _is_offered(provider: OAuthProvider) -> bool:
+    return provider.enabled and provider.offers_browser_consent
+
+
+def _by_provider(needs: Iterable[ServerNeed]) -> Mapping[UUID, list[ServerNeed]]:
+    grouped: dict[UUID, list[ServerNeed]] = {}
+    for need in sorted(needs, key=lambda need: need.name):
+        grouped.setdefault(need.provider_uid, []).append(need)
+    return grouped

@@ -1,0 +1,72 @@
+"""The Connections page and its disconnect page. They translate; `listing` and `revocation` decide."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from connections import listing, revocation
+from connections.listing import Connection, Status
+from connections.revocation import Outcome
+
+_GROUPS = (
+    (Status.NEEDS_ATTENTION, "Needs attention"),
+    (Status.CONNECTED, "Connected"),
+    (Status.NOT_CONNECTED, "Available to connect"),
+)
+_AFTERWARDS = {
+    Outcome.REVOKED: "{name} is disconnected, and {name} has confirmed that the access is withdrawn.",
+    Outcome.UNSUPPORTED: (
+        "{name} is disconnected here. {name} offers no way to withdraw the access from here; "
+        "you can also remove it in your settings at {name}."
+    ),
+    Outcome.PENDING: (
+        "{name} is disconnected here and can no longer be used. {name} did not answer yet; "
+        "the gateway keeps telling it to withdraw the access."
+    ),
+    Outcome.FAILED: (
+        "{name} is disconnected here and can no longer be used. {name} refused to withdraw the access; "
+        "remove it in your settings at {name}."
+    ),
+    Outcome.NOT_CONNECTED: "{name} is disconnected. No saved sign-in was left that could be withdrawn.",
+}
+
+
+@require_safe
+@login_required
+def connections(request: HttpRequest) -> HttpResponse:
+    """Show the caller's own connections, those that need attention first."""
+    rows = listing.connections_of(_caller(request))
+    return render(request, "connections/connections.html", {"groups": _grouped(rows), "is_empty": not rows})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def disconnect(request: HttpRequest, provider_name: str) -> HttpResponse:
+    """Ask once, saying what it will hit; the POST disconnects (A15: a GET changes nothing)."""
+    user = _caller(request)
+    connection = listing.connection_of(user, provider_name)
+    if connection is None:
+        raise Http404
+    if request.method == "POST":
+        outcome = revocation.disconnect(user.pk, connection.provider_uid, reason="user_disconnected", actor=user)
+        level = messages.WARNING if outcome in {Outcome.PENDING, Outcome.FAILED} else messages.SUCCESS
+        messages.add_message(request, level, _AFTERWARDS[outcome].format(name=connection.display_name))
+        return redirect("connections")
+    if connection.status == Status.NOT_CONNECTED:
+        return redirect("connections")
+    return render(request, "connections/disconnect.html", {"connection": connection})
+
+
+def _caller(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+def _grouped(rows: Iterable[Connection]) -> list[tuple[str, list[Connection]]]:
+    groups = [(title, [row for row in rows if row.status == status]) for status, title in _GROUPS]
+    return [(title, members) for title, members in groups if members]
