@@ -7,4 +7,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="connections")),
     path("", include("clients.urls")),
     path("", include("connections.urls")),
+    path("api/v1/", include("providers.api.urls")),
+    path("api/v1/", include("mcpservers.api.urls")),
+    path("api/v1/", include("vault.api.urls")),
+    path("api/v1/", include("connections.api.urls")),
+    path("api/v1/", include("clients.api.urls")),
 ]

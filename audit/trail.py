@@ -51,6 +51,14 @@ def record(
     )
 
 
+def record_refusal(action: str, refused: Exception, *, actor: Actor, target_type: str, target: str) -> None:
+    """Append that a change was refused, with the codes of the refusal: never the values that were sent."""
+    findings = getattr(refused, "error_dict", None)
+    named = {field: [finding.code for finding in found] for field, found in findings.items()} if findings else {}
+    codes = named or {getattr(refused, "attr", None) or "": [getattr(refused, "code", "")]}
+    record(action, actor=actor, target_type=target_type, target=target, result=REFUSED, codes=codes)
+
+
 def _one_line(text: str) -> str:
     """Replace control characters, so that one event stays one line wherever it is shown (H04)."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

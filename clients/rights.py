@@ -11,6 +11,8 @@ from django.db.models import Model, QuerySet
 from guardian.core import ObjectPermissionChecker
 from guardian.shortcuts import assign_perm, get_objects_for_user
 
+from audit import trail
+
 M = TypeVar("M", bound=Model)
 Caller = User | AnonymousUser
 
@@ -53,10 +55,31 @@ def allowed(user: Caller, action: str, rows: QuerySet[M]) -> QuerySet[M]:
     return found
 
 
+def require(user: Caller, action: str, target: Model | type[Model]) -> None:
+    """Raise PermissionRefused `permission_denied` unless `user` may do `action`."""
+    if not may(user, action, target):
+        raise PermissionRefused("permission_denied", refusal(action, target))
+
+
+def refusal(action: str, target: Model | type[Model]) -> str:
+    """Return the sentence that names the missing permission and the way out."""
+    return f"You need the permission {label(action, target)}. Ask an admin to grant it."
+
+
 def give_to_creator(user: User, target: Model, *extra: str) -> None:
     """Give whoever created `target` view, change, delete and `extra` on it (never attach)."""
     for action in ("view", "change", "delete", *extra):
         assign_perm(f"{action}_{target._meta.model_name}", user, target)
+        trail.record(
+            "permission.granted",
+            actor=user,
+            target_type=str(target._meta.model_name),
+            target=str(getattr(target, "name", target.pk)),
+            permission=label(action, target),
+            receiver_type="user",
+            receiver=user.get_username(),
+            why="created it",
+        )
 
 
 def is_admin(user: Caller) -> bool:

@@ -16,4 +16,4 @@ class ProvidersConfig(AppConfig):
         counter.announce_rows_of(
             models.OAuthProvider, models.OAuthProviderUserObjectPermission, models.OAuthProviderGroupObjectPermission
         )
-        registry.register_users_of_secrets(models.users_of_secret)
+        registry.register_users_of_secrets(models.users_of_secrets)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.utils import timezone
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from providers import validation
-from vault.names import valid_name, valid_ref
+from vault.names import name_taken, valid_name, valid_ref
 from vault.registry import Use
 
 
@@ -112,6 +112,8 @@ class OAuthProvider(models.Model):
 
     def clean(self) -> None:
         """Check every field and how they fit together. Raises ValidationError with the contract's codes."""
+        if OAuthProvider.objects.filter(name=self.name).exclude(pk=self.pk).exists():
+            raise name_taken("OAuth provider")
         validation.check(self)
 
     def delete(self, *_: Any, **__: Any) -> tuple[int, dict[str, int]]:
@@ -149,10 +151,10 @@ class OAuthProvider(models.Model):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def users_of_secret(secret_name: str) -> Iterable[Use]:
-    """Return the providers, tombstones included, whose client secret is this one."""
-    names = OAuthProvider.everything.filter(client_secret_ref=secret_name).values_list("name", flat=True)
-    return [Use("oauth-provider", name) for name in names]
+def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
+    """Return the providers, tombstones included, whose client secret is one of these."""
+    rows = OAuthProvider.everything.filter(client_secret_ref__in=refs).values_list("client_secret_ref", "name")
+    return [(ref, Use("oauth-provider", name)) for ref, name in rows]
 
 
 class OAuthProviderUserObjectPermission(UserObjectPermissionBase):

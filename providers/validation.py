@@ -20,6 +20,7 @@ ENDPOINTS = (
     "issuer",
 )
 SCOPE = re.compile(r"\A[\x21\x23-\x5b\x5d-\x7e]+\Z")
+RESOURCE = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]+\Z")
 # What the protocol owns in an authorization request (RFC 6749 §4.1.1, RFC 7636, RFC 8707, RFC 9101, OIDC Core).
 OWNED_PARAMETERS = frozenset(
     [
@@ -48,7 +49,10 @@ Findings = dict[str, list[ValidationError]]
 def check(provider: "OAuthProvider") -> None:
     """Raise ValidationError with everything that is wrong, by field."""
     findings: Findings = {}
+    if provider.preset:
+        _add(findings, "preset", "invalid", "There are no presets yet. Leave this out and give the endpoints.")
     _endpoints(provider, findings)
+    _resource(provider, findings)
     _grant_types(provider, findings)
     _client(provider, findings)
     for name, text in scope_findings(provider.scopes, provider.scope_delimiter):
@@ -92,6 +96,13 @@ def _endpoints(provider: "OAuthProvider", findings: Findings) -> None:
             findings.setdefault(field, []).append(finding)
 
 
+def _resource(provider: "OAuthProvider", findings: Findings) -> None:
+    resource = provider.resource
+    if resource and not RESOURCE.match(resource):
+        text = "Give an absolute URI without a fragment (RFC 8707 §2), for example https://mcp.example.com."
+        _add(findings, "resource", "invalid", text)
+
+
 def _grant_types(provider: "OAuthProvider", findings: Findings) -> None:
     chosen = provider.grant_types
     if not isinstance(chosen, list) or not chosen or any(grant not in GRANT_TYPES for grant in chosen):
@@ -117,6 +128,8 @@ def _authorize_params(provider: "OAuthProvider", findings: Findings) -> None:
     if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
         _add(findings, "authorize_params", "invalid", 'Give an object of strings, for example {"prompt": "consent"}.')
         return
+    if not all(text.isprintable() for pair in params.items() for text in pair):
+        _add(findings, "authorize_params", "invalid", "A name or value has a character that cannot be printed.")
     owned = sorted(OWNED_PARAMETERS.intersection(params))
     if owned:
         _add(findings, "authorize_params", "invalid", f"{owned[0]} is set by the protocol itself; leave it out.")

@@ -1,6 +1,6 @@
 """What upper floors tell the vault, by registration in `AppConfig.ready()`: who uses a secret."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -12,15 +12,24 @@ class Use:
     name: str
 
 
-UsersOfSecret = Callable[[str], Iterable[Use]]
-_sources: list[UsersOfSecret] = []
+UsersOfSecrets = Callable[[Collection[str]], Iterable[tuple[str, Use]]]
+_sources: list[UsersOfSecrets] = []
 
 
-def register_users_of_secrets(source: UsersOfSecret) -> None:
-    """Have `source(secret_name)` asked who uses a secret."""
+def register_users_of_secrets(source: UsersOfSecrets) -> None:
+    """Have `source(secret_names)` asked who uses which of them."""
     _sources.append(source)
 
 
 def used_by(secret_name: str) -> list[Use]:
     """Return everything that refers to the secret."""
-    return [use for source in _sources for use in source(secret_name)]
+    return used_by_each([secret_name])[secret_name]
+
+
+def used_by_each(secret_names: Collection[str]) -> dict[str, list[Use]]:
+    """Return everything that refers to each of the secrets, in as many queries as for one."""
+    found: dict[str, list[Use]] = {name: [] for name in secret_names}
+    for source in _sources:
+        for name, use in source(secret_names):
+            found[name].append(use)
+    return found

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from audit import trail
 from clients import rights
-from vault import registry
+from vault import names, registry
 from vault.models import Secret
 from vault.sealing import Unreadable, open_sealed, seal
 
@@ -33,7 +33,8 @@ class SecretInUse(Exception):
 def write(secret: Secret, value: str, *, actor: User) -> Secret:
     """Save a new or changed secret with a new value; the creator of a new one gets rights on it.
 
-    Raises ValidationError (field `value` or `name`); nothing is written then.
+    Raises ValidationError (field `value` or `name`); nothing is written then. Whether `actor` may do this at
+    all is asked by the door.
     """
     if not value or len(value) > MAX_VALUE_LENGTH or "\x00" in value:
         raise ValidationError(
@@ -45,14 +46,23 @@ def write(secret: Secret, value: str, *, actor: User) -> Secret:
         )
     is_new = secret.pk is None
     secret.value = seal(secret, "value", value)
-    secret.full_clean()
-    with transaction.atomic():
+    _check(secret)
+    with names.one_per_name("Secret"), transaction.atomic():
         secret.save()
         if is_new:
             rights.give_to_creator(actor, secret, "use")
         trail.record(
             "secret.created" if is_new else "secret.rotated", actor=actor, target_type="secret", target=secret.name
         )
+    return secret
+
+
+def describe(secret: Secret, *, actor: User) -> Secret:
+    """Save a changed description; the value stays as it is. Raises ValidationError."""
+    _check(secret)
+    with transaction.atomic():
+        secret.save(update_fields=["description", "updated_at"])
+        trail.record("secret.changed", actor=actor, target_type="secret", target=secret.name, fields=["description"])
     return secret
 
 
@@ -105,3 +115,8 @@ def require_use(user: User, ref: str, *, attr: str) -> None:
             f"You need the permission vault.use_secret on secret {ref}. Ask an admin to grant it.",
             attr,
         )
+
+
+def _check(secret: Secret) -> None:
+    names.refuse_changes(Secret.objects, secret, "name")
+    secret.full_clean()

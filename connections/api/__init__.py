@@ -1,0 +1,1 @@
+"""The caller's own connections as `/api/v1/connections/`."""

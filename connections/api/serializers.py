@@ -1,0 +1,37 @@
+"""The JSON of a connection (contract §4). Of its provider only name, display name and scopes are shown."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from connections.listing import Connection, Status
+from connections.revocation import Outcome
+
+
+class ConnectionSerializer(serializers.Serializer[Connection]):
+    """A provider, and what the caller has there."""
+
+    provider = serializers.CharField()
+    display_name = serializers.CharField()
+    account = serializers.CharField()
+    status = serializers.ChoiceField(choices=[status.value for status in Status])
+    scopes_requested = serializers.ListField(child=serializers.CharField())
+    scopes_granted = serializers.ListField(child=serializers.CharField())
+    connected_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    refresh_token_present = serializers.BooleanField()
+    refresh_token_expires_at = serializers.DateTimeField(allow_null=True)
+    attention_reason = serializers.CharField()
+
+
+class AuthorizeSerializer(serializers.Serializer[Any]):
+    """Where the caller goes to connect."""
+
+    authorize_url = serializers.URLField()
+
+
+class DisconnectedSerializer(serializers.Serializer[Any]):
+    """What became of the tokens at the provider."""
+
+    revocation = serializers.ChoiceField(choices=[outcome.value for outcome in Outcome])

@@ -1,0 +1,69 @@
+"""`/api/v1/connections/`: always and only the caller's own."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from clients.api.permissions import caller
+from clients.api.strict import NoFields
+from connections import listing, revocation
+from connections.api.filters import ORDERINGS, narrowed
+from connections.api.serializers import AuthorizeSerializer, ConnectionSerializer, DisconnectedSerializer
+from connections.listing import Connection, Status
+
+LIST_PARAMETERS = [
+    OpenApiParameter("name_contains"),
+    OpenApiParameter("status", enum=list(Status)),
+    OpenApiParameter("ordering", description=f"One of {', '.join(ORDERINGS)}; a minus before it reverses."),
+]
+
+
+class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
+    """Connections: what the caller has at each provider, how to connect, and how to end it."""
+
+    serializer_class = ConnectionSerializer
+    filter_backends = ()
+    lookup_field = "provider"
+    lookup_value_regex = r"[a-z][a-z0-9-]{0,62}"
+
+    @extend_schema(parameters=LIST_PARAMETERS, responses=ConnectionSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """Return every provider that the caller can connect or has connected."""
+        rows = narrowed(listing.connections_of(caller(request)), request.query_params)
+        page: Any = self.paginate_queryset(rows)
+        return self.get_paginated_response(ConnectionSerializer(page, many=True).data)
+
+    @extend_schema(responses=ConnectionSerializer)
+    def retrieve(self, request: Request, provider: str) -> Response:
+        """Return one connection."""
+        return Response(ConnectionSerializer(self._own(request, provider)).data)
+
+    @extend_schema(responses=DisconnectedSerializer)
+    def destroy(self, request: Request, provider: str) -> Response:
+        """Disconnect: unusable here at once; the answer says what the provider made of it."""
+        connection = self._own(request, provider)
+        user = caller(request)
+        outcome = revocation.disconnect(user.pk, connection.provider_uid, reason="user_disconnected", actor=user)
+        return Response({"revocation": outcome.value})
+
+    @extend_schema(request=NoFields, responses=AuthorizeSerializer)
+    @action(detail=True, methods=["post"])
+    def authorize(self, request: Request, provider: str) -> Response:
+        """Return a link, good for one hour and for the caller only, that starts consent."""
+        NoFields(data=request.data).is_valid(raise_exception=True)
+        connection = self._own(request, provider)
+        if not connection.can_connect:
+            text = f"{connection.display_name} cannot be connected now: it is disabled or offers no browser consent."
+            raise ValidationError({"provider": ErrorDetail(text, "consent_not_available")})
+        return Response({"authorize_url": connection.authorize_url})
+
+    def _own(self, request: Request, provider: str) -> Connection:
+        connection = listing.connection_of(caller(request), provider)
+        if connection is None:
+            raise NotFound
+        return connection

@@ -1,0 +1,1 @@
+"""The servers as `/api/v1/mcp-servers/`."""

@@ -1,0 +1,64 @@
+"""`/api/v1/mcp-servers/`."""
+
+from typing import ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from clients.api.errors import NotAnswered
+from clients.api.permissions import caller
+from clients.api.resources import NamedResource
+from clients.api.strict import NoFields
+from mcpservers import authoring, discovery
+from mcpservers.api.filters import ServerFilter
+from mcpservers.api.serializers import MCPServerSerializer, ToolAnswerSerializer, ToolCallSerializer, ToolsSerializer
+from mcpservers.dataplane import local_call
+from mcpservers.models import MCPServer
+
+
+class MCPServerViewSet(NamedResource[MCPServer]):
+    """MCP servers, their tools, and calls of a tool for scripts that speak no MCP."""
+
+    queryset = MCPServer.objects.all()
+    serializer_class: type[BaseSerializer[MCPServer]] = MCPServerSerializer
+    filterset_class = ServerFilter
+    rights_asked: ClassVar = {"tools": "view", "refresh_tools": "change", "call_tool": "use"}
+
+    def perform_destroy(self, instance: MCPServer) -> None:
+        """Delete the server."""
+        authoring.delete(caller(self.request), instance)
+
+    @extend_schema(responses=ToolsSerializer)
+    @action(detail=True, methods=["get"])
+    def tools(self, request: Request, name: str) -> Response:
+        """Return the tools as last seen."""
+        return Response(ToolsSerializer(self.get_object()).data)
+
+    @extend_schema(request=NoFields, responses=ToolsSerializer)
+    @action(detail=True, methods=["post"], url_path="refresh-tools")
+    def refresh_tools(self, request: Request, name: str) -> Response:
+        """Ask the server for its tools now, as the caller; 502 `discovery_failed` when it does not answer."""
+        server = self.get_object()
+        NoFields(data=request.data).is_valid(raise_exception=True)
+        try:
+            discovery.refresh_tools(server, user_id=request.user.pk)
+        except discovery.DiscoveryFailed as failed:
+            raise NotAnswered(str(failed), "discovery_failed") from None
+        server.refresh_from_db()
+        return Response(ToolsSerializer(server).data)
+
+    @extend_schema(request=ToolCallSerializer, responses=ToolAnswerSerializer)
+    @action(detail=True, methods=["post"], url_path=r"tools/(?P<tool>.+)/call")
+    def call_tool(self, request: Request, name: str, tool: str) -> Response:
+        """Call a tool as the caller, through the data plane; 200 with the JSON-RPC `result` or `error`."""
+        server = self.get_object()
+        body = ToolCallSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            answer = local_call.call_tool(caller(request), server.name, tool, body.validated_data["arguments"])
+        except local_call.CallRefused as refused:
+            raise NotAnswered(refused.detail, refused.code, status=refused.status) from None
+        return Response({key: answer[key] for key in ("result", "error") if key in answer})

@@ -1,0 +1,1 @@
+"""The providers as `/api/v1/oauth-providers/`."""

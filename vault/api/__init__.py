@@ -1,0 +1,1 @@
+"""The secrets as `/api/v1/secrets/`."""
