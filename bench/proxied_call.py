@@ -120,7 +120,7 @@ def main() -> None:
         }
         python = [sys.executable, "-W", "ignore"]
         manage = [*python, str(PROJECT / "manage.py")]
-        far = subprocess.Popen([*python, "-m", "bench.upstream", str(upstream)], cwd=PROJECT, env=env)
+        far = subprocess.Popen([*python, "-m", "bench._upstream", str(upstream)], cwd=PROJECT, env=env)
         near = subprocess.Popen(
             [*manage, "serve", "--port", str(gateway)], env=env, stdout=subprocess.PIPE, text=True, cwd=PROJECT
         )
