@@ -6,3 +6,7 @@ class GatewayConfig(AppConfig):
 
     name = "aigateway"
     verbose_name = "AI Gateway"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from aigateway import checks  # noqa: F401

@@ -1,11 +1,30 @@
 """The Celery application: Redis when there is one, otherwise a broker inside the web process."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aigateway.settings")
 app = Celery("aigateway")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
 app.autodiscover_tasks()
+
+# In memory: every schedule is an interval, so nothing of it need survive a restart, and no file is written.
+SCHEDULER = "celery.beat:Scheduler"
+
+
+@worker_init.connect
+def refuse_unsafe_start(**_: Any) -> None:
+    """End a worker whose settings are unsafe or whose keys are not this database's."""
+    from django.core.exceptions import ImproperlyConfigured
+
+    from aigateway import starting
+
+    try:
+        starting.verify()
+    except ImproperlyConfigured as exc:
+        # Celery only logs an Exception of a signal handler and goes on; SystemExit ends it.
+        raise SystemExit(f"refusing to start: {exc}") from None

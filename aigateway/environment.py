@@ -6,6 +6,8 @@ Only `aigateway.settings` and the processes that start it use this module.
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -59,12 +61,47 @@ def whole(name: str, default: int, *, minimum: int = 0) -> int:
     return int(value)
 
 
+def public_address(base_url: str) -> tuple[bool, str]:
+    """Return whether the public URL is https, and its host as a Host header spells it."""
+    try:
+        parts = urlsplit(base_url)
+        is_origin = not (parts.path or parts.query or parts.fragment or parts.username) and parts.port != 0
+    except ValueError:
+        is_origin = False
+    if not is_origin or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ImproperlyConfigured("AIGW_BASE_URL must look like https://gateway.example.com, with no path.")
+    return parts.scheme == "https", f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+
+
+def postgresql(url: str) -> dict[str, Any]:
+    """Return Django's database settings for a PostgreSQL URL. The message never shows the URL: it holds a password."""
+    try:
+        database: dict[str, Any] = env.db_url_config(url)
+    except ValueError:
+        database = {}
+    if "postgresql" not in database.get("ENGINE", "") or not database.get("NAME"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must look like postgresql://user:password@host:5432/name; "
+            "leave it out for the embedded SQLite."
+        )
+    return database
+
+
 def first_start_key(folder: Path, file_name: str) -> str:
     """Return the key kept in `folder/file_name`, making it (0600) on the first start.
 
     Written to a private file and linked into place, so that of two processes that start at once one
     makes the key and the other reads that same key, never half of it.
     """
+    try:
+        return _kept_key(folder, file_name)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"AIGW_DATA_DIR: {folder} cannot hold the keys of a first start ({exc.strerror})."
+        ) from exc
+
+
+def _kept_key(folder: Path, file_name: str) -> str:
     path = folder / file_name
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

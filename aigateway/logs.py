@@ -12,9 +12,11 @@ import structlog
 
 from audit import context
 
+TELLING_NAMES = "access_token|refresh_token|id_token|client_secret|code|code_verifier|state|ticket|token|password"
+TELLING_KEY = re.compile(TELLING_NAMES, re.IGNORECASE)
 SECRET_SHAPES = re.compile(
     r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    r"|(\b(?:access_token|refresh_token|id_token|client_secret|code|code_verifier|state|ticket|token|password)"
+    rf"|(\b(?:{TELLING_NAMES})"
     r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
     r"|(://)[^/\s@]+@"
     r"|(\baigw_)[\w-]{8,}"
@@ -59,7 +61,22 @@ def _add_request(_: Any, __: str, event: structlog.types.EventDict) -> structlog
 
 
 def _redact(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    return {key: redacted(value) if isinstance(value, str) else value for key, value in event.items()}
+    redacted_event: structlog.types.EventDict = _redacted_value(event)
+    return redacted_event
+
+
+def _redacted_value(value: Any) -> Any:
+    """Redact text wherever it lies; a value under a telling key goes altogether, whatever its shape."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {
+            key: "[redacted]" if TELLING_KEY.fullmatch(str(key)) else _redacted_value(part)
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted_value(part) for part in value]
+    return value
 
 
 def _opaque(value: object) -> str:

@@ -3,10 +3,10 @@
 `docs/settings.md` explains them; `aigateway.checks` stops a start with an unsafe combination.
 """
 
+import logging
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -39,11 +39,7 @@ for _name, _value in (("SECRET_KEY", SECRET_KEY), ("FERNET_KEYS", FERNET_KEYS)):
 
 # --- The public address: links, redirect URIs, hosts, CSRF origins and Secure cookies come from it --
 AIGW_BASE_URL = text("AIGW_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
-_public = urlsplit(AIGW_BASE_URL)
-if _public.scheme not in {"http", "https"} or not _public.hostname or _public.path or _public.query or _public.username:
-    raise ImproperlyConfigured("AIGW_BASE_URL must look like https://gateway.example.com, with no path.")
-_is_https = _public.scheme == "https"
-_host = f"[{_public.hostname}]" if ":" in _public.hostname else _public.hostname
+_is_https, _host = environment.public_address(AIGW_BASE_URL)
 ALLOWED_HOSTS = [_host]
 CSRF_TRUSTED_ORIGINS = [AIGW_BASE_URL]
 AIGW_TRUSTED_PROXIES = items("AIGW_TRUSTED_PROXIES")
@@ -124,9 +120,7 @@ if EMBEDDED:
         }
     }
 else:
-    _database: dict[str, Any] = environment.env.db_url_config(DATABASE_URL)
-    if "postgresql" not in _database["ENGINE"]:
-        raise ImproperlyConfigured("DATABASE_URL must start with postgresql://; leave it out for the embedded SQLite.")
+    _database = environment.postgresql(DATABASE_URL)
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"] = {
         **_database.get("OPTIONS", {}),
@@ -259,7 +253,7 @@ CHANGE_POLL_SECONDS = 0.4
 ACTIVITY_FLUSH_SECONDS = number("AIGW_ACTIVITY_FLUSH_SECONDS", 10, minimum=0.1)
 
 # --- Work in the background ------------------------------------------------------------------------
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -268,6 +262,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.01}
 CELERY_TASK_DEFAULT_QUEUE = "aigateway"
+AIGW_WORKER_THREADS = whole("AIGW_WORKER_THREADS", 4, minimum=1)
 CELERY_BEAT_SCHEDULE = {
     "refresh-due": {
         "task": "connections.tasks.refresh_due",
@@ -301,6 +296,8 @@ UNFOLD = {
 
 # --- Logs: one JSON line per event on standard error -------------------------------------------------
 LOG_LEVEL = text("AIGW_LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ImproperlyConfigured(f"AIGW_LOG_LEVEL is {LOG_LEVEL!r}; write DEBUG, INFO, WARNING or ERROR.")
 INSTANCE = socket.gethostname()
 LOGGING = {
     "version": 1,

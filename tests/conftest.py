@@ -1,7 +1,8 @@
 """The actors, the settings of a test gateway, and a guard against unplanned network calls."""
 
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -10,6 +11,26 @@ from django.test import Client
 from tests import factories
 
 BASE_URL = "https://gateway.test"
+SERVICE_URLS = ("TEST_DATABASE_URL", "TEST_REDIS_URL")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `service` where no services are named."""
+    if missing := [name for name in SERVICE_URLS if not os.environ.get(name)]:
+        reason = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
+        for item in items:
+            if item.get_closest_marker("service"):
+                item.add_marker(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, count a service test that was skipped, for whatever reason, as failed."""
+    report = yield
+    if report.skipped and os.environ.get("AIGW_CI") and item.get_closest_marker("service"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} is a service test and must run in CI: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,49 @@
+"""One web process of `manage.py serve`: uvicorn on a socket that the parent bound.
+
+    python -m aigateway.web DESCRIPTOR
+
+uvicorn's own `--fd` takes the socket for a Unix one, which costs TCP_NODELAY and the caller's address.
+"""
+
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+GRACE_SECONDS = 5
+# Longer than a load balancer keeps an idle connection, or it may send a call into one that is closing.
+KEEP_ALIVE_SECONDS = 75
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT, then end with status 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has shut down: what was asked for is not a failure.
+        signal.signal(number, _end)
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    config = uvicorn.Config(
+        "aigateway.asgi:application",
+        lifespan="on",
+        ws="none",
+        # Query strings carry codes, states and tickets (H03).
+        access_log=False,
+        # Logging is Django's, so that every line passes its redaction.
+        log_config=None,
+        log_level="warning",
+        # Whom to believe about the caller's address is decided in clients.addresses.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
