@@ -1,8 +1,10 @@
 from http.cookies import SimpleCookie
 
 import pytest
+from axes.helpers import get_lockout_response
+from axes.models import AccessAttempt
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from clients import throttle
 from tests.factories import PASSWORD
@@ -203,6 +205,14 @@ def test_one_address_may_not_go_through_all_accounts(browser: Client, alice: Use
     assert sign_in(browser, "alice", address="192.0.2.10").status_code == 302
 
 
+@pytest.mark.threat("F08")
+def test_the_lock_is_told_the_same_under_asgi(rf: RequestFactory, db: None) -> None:
+    """There django-axes leaves out the response, so the credentials come in its place."""
+    request = rf.post("/sign-in/", {"username": "alice"})
+    response = get_lockout_response(request, {"username": "alice"})
+    assert (response.status_code, response["Retry-After"]) == (429, "900")
+
+
 def test_a_locked_out_name_is_shown_escaped(browser: Client, db: None) -> None:
     for _ in range(5):
         response = sign_in(browser, "<script>alert(1)</script>", WRONG)
@@ -211,8 +221,6 @@ def test_a_locked_out_name_is_shown_escaped(browser: Client, db: None) -> None:
 
 
 def test_the_record_of_a_wrong_password_holds_no_secret(browser: Client, alice: User) -> None:
-    from axes.models import AccessAttempt
-
     sign_in(browser, "alice", "c4nary-password", next="/oauth/v1/authorize?ticket=c4nary-ticket")
     (attempt,) = AccessAttempt.objects.all()
     kept = " ".join(str(value) for value in vars(attempt).values())
