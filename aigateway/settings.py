@@ -48,8 +48,8 @@ DEBUG = flag("AIGW_DEBUG")
 
 # --- Applications ----------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "clients.admin_app.GatewayAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -288,11 +288,32 @@ if REDIS_URL:
 UNFOLD = {
     "SITE_TITLE": "AI Gateway",
     "SITE_HEADER": "AI Gateway",
+    "SITE_SUBHEADER": "Administration",
     "SITE_SYMBOL": "key",
     "SITE_URL": "/connections/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}favicon.svg"}],
+    "STYLES": [f"{STATIC_URL}aigateway-admin.css"],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "COLORS": {  # one accent, that of the other pages (`--accent`)
+        "primary": {
+            "50": "#f1f5fe",
+            "100": "#e2eafd",
+            "200": "#c9d8fb",
+            "300": "#a4bdf6",
+            "400": "#8fb0ff",
+            "500": "#5b84ea",
+            "600": "#2b57d0",
+            "700": "#1f45ae",
+            "800": "#1d3a8c",
+            "900": "#1c3470",
+            "950": "#0b1430",
+        }
+    },
+    "SIDEBAR": {"navigation": "clients.admin_site.navigation"},
 }
+AXES_ENABLE_ADMIN = False
 
 # --- Logs: one JSON line per event on standard error -------------------------------------------------
 LOG_LEVEL = text("AIGW_LOG_LEVEL", "INFO").upper()

@@ -1,0 +1,99 @@
+"""The site under `/admin/`: who may enter it, where to sign in, and what its side bar shows."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.sites import UnfoldAdminSite
+
+from clients import rights
+
+View = Callable[..., HttpResponseBase]
+
+# title, then (label, icon, model)
+SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Gateway",
+        (
+            ("OAuth Providers", "shield_lock", "providers.oauthprovider"),
+            ("MCP servers", "dns", "mcpservers.mcpserver"),
+            ("Secrets", "key", "vault.secret"),
+            ("Connections", "link", "vault.vaultentry"),
+        ),
+    ),
+    (
+        "Access",
+        (
+            ("API tokens", "confirmation_number", "clients.apitoken"),
+            ("Users", "person", "auth.user"),
+            ("Groups", "group", "auth.group"),
+        ),
+    ),
+    ("Audit", (("Events", "history", "audit.event"),)),
+)
+
+
+class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc]
+    """Django's admin with the gateway's own door."""
+
+    index_title = "Administration"
+    enable_nav_sidebar = True
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Let in staff, superusers, `admins` and `mcp-editors`."""
+        return rights.may_enter_admin(request.user)
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        """Guard a view: signed out, go and sign in; signed in without the right, 403."""
+        guarded: View = super().admin_view(view, cacheable)
+
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if self.has_permission(request) or request.path == reverse("admin:logout", current_app=self.name):
+                return guarded(request, *args, **kwargs)
+            return _turned_away(request, request.get_full_path())
+
+        return update_wrapper(inner, guarded)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """Leave signing in to the gateway's own page: one place that throttles, one that is looked at."""
+        if self.has_permission(request):
+            return redirect("admin:index")
+        return _turned_away(request, request.GET.get("next") or reverse("admin:index"))
+
+
+def _turned_away(request: HttpRequest, wanted: str) -> HttpResponseBase:
+    """Send whoever is signed out to the sign-in page and back; refuse an account without the right."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(wanted)
+    raise PermissionDenied(
+        f"The administration is open to staff and to the groups admins and mcp-editors; "
+        f"{request.user.get_username()} is in none of them. Ask an admin, or sign in with another account."
+    )
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the side bar: only what the caller may open."""
+    sections: list[dict[str, Any]] = []
+    for title, entries in SECTIONS:
+        items = [
+            {"title": label, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
+            for label, icon, model in entries
+            if _may_open(request, model)
+        ]
+        if items:
+            sections.append({"title": title, "separator": bool(sections), "items": items})
+    return sections
+
+
+def _may_open(request: HttpRequest, label: str) -> bool:
+    for model, model_admin in admin.site._registry.items():
+        if model._meta.label_lower == label:
+            return bool(model_admin.has_module_permission(request))
+    return False
