@@ -31,7 +31,7 @@ class EmbeddedWorker:
             without_gossip=True,
         )
         # It looks every `max_interval` seconds whether it is to stop.
-        self._scheduler = beat.Service(app, max_interval=1, scheduler_cls=beat.Scheduler, remote_control=False)
+        self._scheduler = beat.Service(app, max_interval=1, scheduler_cls=beat.Scheduler)
         self._threads = [
             threading.Thread(target=self._worker.start, name="embedded-worker", daemon=True),
             threading.Thread(target=self._scheduler.start, name="embedded-scheduler", daemon=True),
