@@ -327,9 +327,12 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # At INFO and below these print whole URLs, form bodies and tokens.
+        # At INFO and below these print whole URLs, form bodies and tokens; Celery's, two lines for every scan.
         name: {"level": "WARNING"}
         for name in (
+            "celery.beat",
+            "celery.worker.strategy",
+            "celery.app.trace",
             "httpx",
             "httpx2",
             "httpcore2",
