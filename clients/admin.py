@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from audit import trail
 from clients import rights, tokens
@@ -77,6 +78,7 @@ class UserAdmin(SuperusersOnly, DjangoUserAdmin):  # type: ignore[type-arg]
     """People who sign in."""
 
     create_label = "Create user"
+    filter_horizontal = ()
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -87,6 +89,12 @@ class UserAdmin(SuperusersOnly, DjangoUserAdmin):  # type: ignore[type-arg]
         """Load the groups with the users."""
         users: QuerySet[User] = super().get_queryset(request).prefetch_related("groups")
         return users
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Tick groups; two lists side by side do not fit beside the labels."""
+        if db_field.name == "groups":
+            kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Change a password, and record that it was."""
@@ -117,6 +125,7 @@ class GroupAdmin(SuperusersOnly, DjangoGroupAdmin):
     """Sets of people with the same rights."""
 
     create_label = "Create group"
+    filter_horizontal = ()
 
 
 @admin.register(ApiToken)

@@ -104,7 +104,7 @@ class RightsAdmin(GatewayAdmin, NoOuterTransaction):
     actions_detail = ("rights_page",)
     read_fieldsets: ClassVar[Sequence[Any]] = ()
     sentences: ClassVar[dict[str, str]] = {}
-    refusals: ClassVar[tuple[type[Exception], ...]] = ()
+    refusals: ClassVar[tuple[type[Exception], ...]] = (rights.PermissionRefused,)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Show the list to whoever may see anything in it or add to it."""

@@ -69,7 +69,7 @@ class SecretAdmin(RightsAdmin):
         ("Value", {"fields": ("new_value",), "description": "Write-only: no page, API or export ever shows it."}),
     )
     read_fieldsets = ((None, {"fields": ("name", "description", "users", "created_at", "updated_at")}),)
-    refusals = (secrets.SecretInUse,)
+    refusals = (*RightsAdmin.refusals, secrets.SecretInUse)
     sentences: ClassVar = {
         "view": "see its name, description and who uses it; the value is shown to nobody.",
         "use": "name it in a provider or server, which then sends its value upstream.",

@@ -1,5 +1,7 @@
 """Who gets into the admin, and what nobody gets there."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
@@ -16,6 +18,18 @@ from vault.models import Secret
 
 def all_lists() -> list[str]:
     return [page(model) for model in admin.site._registry]
+
+
+def every_address() -> list[str]:
+    """Return an address for every pattern of the admin, so that a new page is tried without being named here."""
+    found = []
+    for pattern in admin.site.get_urls():
+        inner = getattr(pattern, "url_patterns", [pattern])
+        outer = str(pattern.pattern) if inner != [pattern] else ""
+        found += [outer + str(each.pattern) for each in inner if getattr(each, "name", None)]
+    # The one address that is for whoever is not let in, and the one that ends a session.
+    found = [address for address in found if address not in {"login/", "logout/"}]
+    return ["/admin/" + re.sub(r"<[^>]+>", "1", address).removesuffix("$") for address in found if "(?P" not in address]
 
 
 def test_signed_out_goes_to_the_sign_in_page_and_back(browser: Client, db: None) -> None:
@@ -47,6 +61,16 @@ def test_the_groups_enter_without_being_staff(admin: User, alice: User) -> None:
     assert page(MCPServer) in shown
     for model in (OAuthProvider, Secret, ApiToken, User):
         assert page(model) not in shown
+
+
+@pytest.mark.threat("F05")
+def test_every_address_is_closed_to_strangers_and_to_users_without_rights(bob: User, browser: Client) -> None:
+    addresses, client = every_address(), signed_in(bob)
+    assert len(addresses) > 50
+    for url in addresses:
+        assert browser.get(url)["Location"].startswith(reverse("sign-in")), url
+        assert client.get(url).status_code == 403, url
+        assert client.post(url).status_code == 403, url
 
 
 @pytest.mark.threat("F05")
