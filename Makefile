@@ -8,7 +8,7 @@
 PY := .venv/bin/python
 SOURCES := aigateway audit changes clients connections mcpservers outbound providers vault
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --require-hashes --progress-bar on
-UV_COMPILE := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv) pip compile --quiet --python-version 3.11 \
+UV_COMPILE := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 help:
@@ -68,7 +68,7 @@ lock:
 	@touch .venv/installed-run .venv/installed-demo $@
 
 define install
-@echo "Installing $$(grep -c '==' requirements/$(1).lock) packages from requirements/$(1).lock into .venv (once) ..."
+@echo "Installing up to $$(grep -c "==" requirements/$(1).lock) packages from requirements/$(1).lock into .venv (once) ..."
 @$(PIP_INSTALL) -r requirements/$(1).lock
 endef
 
