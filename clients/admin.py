@@ -81,6 +81,8 @@ class UserAdmin(SuperusersOnly, DjangoUserAdmin):  # type: ignore[type-arg]
     filter_horizontal = ()
     form = UserChangeForm
     add_form = UserCreationForm
+    # The theme's empty one would come first, and the form be without a field.
+    add_fieldsets = DjangoUserAdmin.add_fieldsets
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "state", "group_names", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
