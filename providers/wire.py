@@ -68,7 +68,7 @@ class WireSession(OAuth2Session):
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send as a plain session does; a URL that requests would quote in an error is refused before."""
         read_target(url)
-        return requests.Session.request(self, method, url, allow_redirects=False, **kwargs)
+        return super(OAuth2Session, self).request(method, url, allow_redirects=False, **kwargs)
 
 
 def post_form(client: RegisteredClient, url: str, body: str) -> requests.Response:

@@ -18,6 +18,9 @@ OUTSIDERS = ROOT / "aigateway" / "demo"
 # `aigw` is a client of our own API, run by the user on another machine.
 CLIENT = ROOT / "aigw"
 
+# It asks the gateway that it has just started, at the address it bound, whether it is ready.
+ASKS_ITSELF = {ROOT / "aigateway" / "management" / "commands" / "serve.py": {"http.client"}}
+
 OPENS_A_CONNECTION = {
     "aiohttp.ClientSession",
     "aiohttp.request",
@@ -56,6 +59,15 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
             yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
 
 
+def annotations(tree: ast.AST) -> Iterator[ast.AST]:
+    """Give every type annotation: naming a class there opens nothing."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+            yield node.returns
+        elif isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
+            yield node.annotation
+
+
 def ways_out(source: str) -> set[str]:
     """Name what the source opens without the guard."""
     tree = ast.parse(source)
@@ -63,8 +75,9 @@ def ways_out(source: str) -> set[str]:
     found = {
         full for full in names.values() if any(full == name or full.startswith(f"{name}.") for name in NEVER_IMPORTED)
     }
+    typing_only = {id(part) for annotation in annotations(tree) for part in ast.walk(annotation)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in typing_only:
             head, dot, rest = ast.unparse(node).partition(".")
             found |= {f"{names.get(head, head)}{dot}{rest}"} & OPENS_A_CONNECTION
     uses_oauth_session = "requests_oauthlib.OAuth2Session" in names.values()
@@ -76,7 +89,7 @@ def ways_out(source: str) -> set[str]:
 @pytest.mark.threat("E01")
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_reaches_out_through_the_guard_only(path):
-    assert ways_out(path.read_text()) == set()
+    assert ways_out(path.read_text()) - ASKS_ITSELF.get(path, set()) == set()
 
 
 @pytest.mark.parametrize(
