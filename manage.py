@@ -8,7 +8,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aigateway.settings")
+    # The demo brings a gateway of its own; the settings of this one are neither asked for nor made.
+    ours = "aigateway.demo.settings" if sys.argv[1:2] == ["demo"] else "aigateway.settings"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", ours)
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as exc:

@@ -97,8 +97,8 @@ class Browser:
             raise LostError(f"{len(addresses)} links read {label!r} on {self.page!r}")
         return self.open(urljoin(self.page.url, addresses.pop()))
 
-    def press(self, label: str) -> Page:
-        """Press the button that reads `label`, or begins with it, and send its form as it stands.
+    def press(self, label: str, typed: Mapping[str, str] | None = None) -> Page:
+        """Press the button that reads `label`, or begins with it, and send its form with what was `typed`.
 
         Raises LostError unless there is exactly one.
         """
@@ -106,7 +106,7 @@ class Browser:
         found = find_by_label(buttons, label, lambda pair: pair[1].label)
         if len(found) != 1:
             raise LostError(f"{len(found)} buttons read {label!r} on {self.page!r}")
-        return self._submit(*found[0], {})
+        return self._submit(*found[0], typed or {})
 
     def sign_in(self, username: str, password: str) -> Page:
         """Fill in the one form that asks for a password and send it.
@@ -124,7 +124,7 @@ class Browser:
         return any(form.password_field for form in self.page.document.forms)
 
     def _submit(self, form: Form, button: Button, typed: Mapping[str, str]) -> Page:
-        values = {**form.values, **typed}
+        values = form.filled(typed)
         if button.name:
             values[button.name] = button.value
         return self._follow(form.method, urljoin(self.page.url, form.action), values)

@@ -123,6 +123,10 @@ class ProcessTree:
         self._say(f"{name} is ready at {url} ({time.monotonic() - started:.1f} s)")
         return url
 
+    def log_of(self, name: str) -> Path:
+        """Return the file that the child of this name writes to."""
+        return self._log_folder / f"{name.replace(' ', '-')}.log"
+
     def ended(self) -> list[str]:
         """Name the children that are no longer running."""
         return [child.name for child in self._children if child.has_ended()]
@@ -141,13 +145,12 @@ class ProcessTree:
                 child.kill()
 
     def _spawn(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
-        log = self._log_folder / f"{name.replace(' ', '-')}.log"
-        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        log = self.log_of(name)
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: PLW1509 - see _die_with_parent
                 [sys.executable, *arguments],
                 cwd=PROJECT,
-                env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+                env=_environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -160,12 +163,52 @@ class ProcessTree:
         return child
 
 
+def run_to_end(arguments: Sequence[str], environment: Mapping[str, str], *, timeout_seconds: float = 60) -> str:
+    """Run `python *arguments` from the project folder and return what it wrote to standard output.
+
+    Raises ChildFailedError when it fails or takes longer than the timeout.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=PROJECT,
+            env=_environment(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildFailedError(f"{arguments[1]} took longer than {timeout_seconds:g} s") from None
+    if done.returncode != 0:
+        raise ChildFailedError(f"{arguments[1]} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """Find a port that nobody listens on, for a server whose URL must be known before it starts."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether a server could listen on this port now."""
+    with socket.socket() as probe:
+        # As a server does: what an ended one left in TIME_WAIT is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **given}
 
 
 def _die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aigateway.demo.processes import PROJECT, ChildFailedError, ProcessTree
+from aigateway.demo.processes import PROJECT, ChildFailedError, ProcessTree, free_port, is_free, run_to_end
 
 READY = "import os, time; print('ready http://127.0.0.1:1', flush=True); time.sleep(60)"
 WITH_GRANDCHILD = (
@@ -61,6 +62,20 @@ def test_the_environment_of_the_parent_stays_with_the_parent(tmp_path: Path, mon
         log = (tmp_path / "child.log").read_text()
     assert "GIVEN" in log
     assert "SECRET_KEY" not in log
+
+
+def test_a_command_returns_what_it_printed_and_fails_with_what_it_complained_of() -> None:
+    assert run_to_end(["-c", "import os; print(os.environ['GIVEN'])"], {"GIVEN": "1"}) == "1\n"
+    with pytest.raises(ChildFailedError, match="no such luck"):
+        run_to_end(["-c", "raise SystemExit('no such luck')"], {})
+    with pytest.raises(ChildFailedError, match="longer than 0.2 s"):
+        run_to_end(["-c", "import time; time.sleep(60)"], {}, timeout_seconds=0.2)
+
+
+def test_a_port_that_is_listened_on_is_not_free() -> None:
+    assert is_free(free_port())
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        assert not is_free(busy.getsockname()[1])
 
 
 def test_grandchildren_end_with_the_child(tmp_path: Path) -> None:
