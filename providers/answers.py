@@ -29,11 +29,12 @@ _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 # What a code looks like. Anything else could be a body's text, or a token that is echoed back.
 _ERROR_CODE = re.compile(r"[a-z]+(_[a-z]+){0,5}")
 _FORM = re.compile(r"[\w.-]+=[^\s<>{}]*")
+SLOW_DOWN = "slow_down"
 # Said with a 200 or a 400 by some, meaning: not now.
 _NOT_NOW = {
     "temporarily_unavailable": "temporarily_unavailable",
     "server_error": "server_error",
-    "slow_down": "rate_limited",
+    SLOW_DOWN: SLOW_DOWN,
     "rate_limited": "rate_limited",
     "ratelimited": "rate_limited",
 }
@@ -112,6 +113,12 @@ def lifetime(value: object) -> float | None:
     if not value > 0 or value == math.inf:
         return None
     return float(min(value, MAX_LIFETIME_SECONDS))
+
+
+def refresh_token_shaped(value: object) -> str | None:
+    """Return a text that fits in a token request; None for anything else."""
+    fits = isinstance(value, str) and len(value) <= MAX_TOKEN_LENGTH and _REFRESH_TOKEN.fullmatch(value)
+    return str(value) if fits else None
 
 
 def scopes_of(value: object, delimiter: str) -> list[str] | None:

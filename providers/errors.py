@@ -3,7 +3,9 @@
     OAuthError
     ├── ProviderRefused      it said no, with an error code (RFC 6749 §5.2)
     ├── ProviderUnavailable  it did not answer, or asked us to wait; the same call may work later
-    └── BadAnswer            it answered something that is no OAuth answer
+    ├── BadAnswer            it answered something that is no OAuth answer
+    └── AuthorizationPending the user has not used the device code yet (RFC 8628 §3.5)
+        └── SlowDown         the same, and we asked too often
 
 Messages hold the provider's name and a word of a fixed shape; never a body, a URL or a token.
 """
@@ -56,3 +58,20 @@ class BadAnswer(OAuthError):
 
     def __str__(self) -> str:
         return f"{self.provider_name} gave an answer that cannot be used: {self.why}"
+
+
+class AuthorizationPending(OAuthError):
+    """The user has not answered yet: ask again after the interval (RFC 8628 §3.5)."""
+
+    def __init__(self, provider_name: str, why: str = "authorization_pending") -> None:
+        super().__init__(provider_name, why)
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} is still waiting for the user"
+
+
+class SlowDown(AuthorizationPending):
+    """Still pending, and the interval grows by five seconds for this and all later requests (RFC 8628 §3.5)."""
+
+    def __init__(self, provider_name: str) -> None:
+        super().__init__(provider_name, "slow_down")

@@ -1,6 +1,6 @@
 """OAuth 2.0 with a provider, as its client: authorize URL, exchange, refresh, revoke, account.
 
-RFC 6749, 7009, 7636, 8707 and 9207; no ORM. `wire` sends, `answers` reads, `errors` says what went wrong;
+RFC 6749, 7009, 7636, 8628, 8707 and 9207; no ORM. `wire` sends, `answers` reads, `errors` says what went wrong;
 callers need this module only. Nothing in here logs.
 """
 
@@ -14,24 +14,39 @@ from outbound.errors import OutboundError
 from outbound.urls import read_target
 from providers import accounts, answers, wire
 from providers.answers import TokenAnswer
-from providers.errors import BadAnswer, OAuthError, ProviderRefused, ProviderUnavailable
+from providers.device import DeviceGrant
+from providers.device import poll as poll_device
+from providers.device import start as start_device
+from providers.errors import (
+    AuthorizationPending,
+    BadAnswer,
+    OAuthError,
+    ProviderRefused,
+    ProviderUnavailable,
+    SlowDown,
+)
 from providers.validation import OWNED_PARAMETERS
 from providers.wire import RegisteredClient
 
 __all__ = [
+    "AuthorizationPending",
     "BadAnswer",
+    "DeviceGrant",
     "OAuthError",
     "ProviderRefused",
     "ProviderUnavailable",
     "RegisteredClient",
     "Revoked",
+    "SlowDown",
     "TokenAnswer",
     "authorize_url",
     "check_issuer",
     "exchange_code",
     "new_code_verifier",
+    "poll_device",
     "refresh",
     "revoke",
+    "start_device",
     "userinfo_account",
 ]
 

@@ -25,6 +25,7 @@ def registered_client(provider: OAuthProvider) -> RegisteredClient:
         authorize_params=dict(provider.authorize_params),
         redirect_uri=provider.callback_url,
         account_claim=provider.account_claim,
+        device_authorization_endpoint=provider.device_authorization_endpoint,
     )
 
 

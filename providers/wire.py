@@ -52,6 +52,7 @@ class RegisteredClient:
     authorize_params: Mapping[str, str]
     redirect_uri: str
     account_claim: str
+    device_authorization_endpoint: str = ""
 
     def __repr__(self) -> str:
         return f"RegisteredClient({self.provider_name!r})"
