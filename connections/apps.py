@@ -8,8 +8,11 @@ class ConnectionsConfig(AppConfig):
     verbose_name = "Connections"
 
     def ready(self) -> None:
-        """Notice who departs; have the use of connections written in batches."""
-        from connections import activity, departures
+        """Notice who departs; have the use of connections written in batches; count them for the floor below."""
+        from connections import activity, census, departures
+        from providers import registry
 
         activity.register()
         departures.connect()
+        registry.register_connections(census.counts)
+        registry.register_scope_impact(census.never_asked_for)

@@ -12,6 +12,8 @@ from clients import rights
 from connections import registry as connections_registry
 from connections.registry import ServerNeed
 from mcpservers.models import MCPServer, MCPServerGroupObjectPermission, MCPServerUserObjectPermission
+from providers import registry as providers_registry
+from providers.registry import ServerUse
 from vault import registry as vault_registry
 from vault.registry import Use
 
@@ -22,6 +24,7 @@ def register() -> None:
     """Hook the servers into the floors below."""
     counter.announce_rows_of(MCPServer, MCPServerUserObjectPermission, MCPServerGroupObjectPermission)
     vault_registry.register_users_of_secrets(users_of_secrets)
+    providers_registry.register_servers(servers_of_providers)
     connections_registry.register_server_needs(server_needs)
     connections_registry.register_on_connected(discover_with_new_connection)
 
@@ -30,6 +33,18 @@ def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
     """Return the servers whose static key is one of these."""
     rows = MCPServer.objects.filter(auth__key_ref__in=list(refs)).values_list("auth__key_ref", "name")
     return [(ref, Use("mcp-server", name)) for ref, name in rows]
+
+
+def servers_of_providers(uids: Collection[UUID], viewer: User | None) -> Iterable[tuple[UUID, ServerUse]]:
+    """Return the servers bound to these providers, disabled ones included, of those that `viewer` may view."""
+    rows = MCPServer.objects.filter(provider_uid__in=uids)
+    if viewer is not None:
+        rows = rights.allowed(viewer, "view", rows)
+    return [
+        (server.provider_uid, ServerUse(server.pk, server.name, tuple(server.required_scopes), server.enabled))
+        for server in rows
+        if server.provider_uid is not None
+    ]
 
 
 def server_needs(user: User | None) -> Iterable[ServerNeed]:
