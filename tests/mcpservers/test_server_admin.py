@@ -7,10 +7,13 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from guardian.shortcuts import assign_perm
 
+from mcpservers.admin_form import MODES
 from mcpservers.models import MCPServer
+from mcpservers.validation import MODES_NOW
 from providers.models import OAuthProvider
 from tests import factories
 from tests.admin_pages import filled, page, queries_of, signed_in
+from vault.models import Secret
 
 HERE = "https://127.0.0.1:1/mcp"
 
@@ -122,6 +125,90 @@ def test_a_refused_form_says_why_beside_the_field_and_saves_nothing(
     assert not MCPServer.objects.exists()
 
 
+def test_each_mode_says_who_the_upstream_will_see(editor: User) -> None:
+    shown = signed_in(editor).get(page(MCPServer, "add")).content.decode()
+    for label, sentence in MODES.values():
+        assert label in shown
+        assert sentence in shown
+    assert set(MODES) == set(MODES_NOW)
+
+
+def test_the_fields_of_a_mode_stand_together_under_its_name(admin: User) -> None:
+    groups = signed_in(admin).get(page(MCPServer, "add")).context["adminform"].fieldsets
+    fields = {title: options["fields"] for title, options in groups}
+    assert fields["Static key"] == ("key_ref", "header_name", "header_prefix")
+    assert fields["User-delegated OAuth"] == ("provider_name", "required_scopes", "consent_delivery")
+    assert {"aigw-mode-static_key", "aigw-mode-user_oauth"} <= {
+        name for _, options in groups for name in options.get("classes", ())
+    }
+
+
+def test_new_stands_beside_the_lists_for_whoever_may_add(admin: User, editor: User) -> None:
+    shown = signed_in(admin).get(page(MCPServer, "add")).content.decode()
+    assert f'href="{page(OAuthProvider, "add")}"' in shown
+    assert f'href="{page(Secret, "add")}"' in shown
+    assert 'data-new-for="id_provider_name"' in shown
+    assert "data-new-for" not in signed_in(editor).get(page(MCPServer, "add")).content.decode()
+
+
+def test_only_attachable_providers_are_offered_and_a_disabled_one_says_so(
+    editor: User, provider: OAuthProvider
+) -> None:
+    factories.make_provider("gitlab")
+    OAuthProvider.objects.filter(pk=provider.pk).update(enabled=False)
+    assign_perm("attach_oauthprovider", editor, provider)
+    form = signed_in(editor).get(page(MCPServer, "add")).context["adminform"].form
+    offered = list(form.fields["provider_name"].widget.choices)
+    assert offered == [("", "Select one"), ("github", "Github (github, disabled)")]
+
+
+def test_a_bound_server_is_saved_by_an_editor_who_may_not_attach(editor: User, provider: OAuthProvider) -> None:
+    auth = {"mode": "user_oauth", "provider_name": "github", "required_scopes": ["repo"]}
+    server = factories.make_server(auth=auth, provider_uid=provider.uid, url=HERE)
+    client = signed_in(editor)
+    sent = filled(client, page(server, "change"), description="x", consent_delivery="error")
+    assert client.post(page(server, "change"), sent).status_code == 302
+    server.refresh_from_db()
+    assert (server.description, server.consent_delivery, server.auth) == ("x", "error", auth)
+    refused = client.post(page(server, "change"), {**sent, "required_scopes": "repo admin"})
+    assert "providers.attach_oauthprovider" in str(refused.context["adminform"].form.errors["provider_name"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "upstream cannot tell who calls"),
+        ({"auth": {"mode": "static_key", "key_ref": "GONE"}}, "Secret GONE not found"),
+        ({"auth": {"mode": "user_oauth", "provider_name": "gone"}}, "OAuth provider not found"),
+        ({"auth": {"mode": "user_oauth", "provider_name": "github"}}, "was replaced"),
+    ],
+)
+def test_the_page_of_a_server_says_what_stands_in_the_way(
+    admin: User, provider: OAuthProvider, fields: dict[str, Any], sentence: str
+) -> None:
+    server = factories.make_server(**fields)
+    shown = signed_in(admin).get(page(server, "detail")).content.decode()
+    assert sentence in shown
+    assert "https://gateway.test/mcp/v1/tools" in shown
+
+
+def test_the_page_of_a_server_shows_each_viewer_what_they_may_do(bob: User, provider: OAuthProvider) -> None:
+    bob.is_staff = True
+    bob.save()
+    server = factories.make_server(provider=provider, tools=[{"name": "whoami"}])
+    assert signed_in(bob).get(page(server, "detail")).status_code == 404
+    assign_perm("view_mcpserver", bob, server)
+    shown = signed_in(User.objects.get(pk=bob.pk)).get(page(server, "detail")).content.decode()
+    assert "whoami" in shown
+    assert "Each user calls as themselves" in shown
+    for what in ("delete", "rights_page", "refresh_tools"):
+        assert f'href="{page(server, what)}"' not in shown
+        assert f'action="{page(server, what)}"' not in shown
+    # The provider is named, but not linked: it may not be viewed.
+    assert page(provider, "change") not in shown
+    assert signed_in(bob).post(page(server, "detail")).status_code == 405
+
+
 def test_what_no_form_shows_is_kept(admin: User, provider: OAuthProvider) -> None:
     injection = {"header_name": "X-Api-Key", "header_prefix": ""}
     auth = {"mode": "user_oauth", "provider_name": "github", "required_scopes": ["repo"], "token_injection": injection}
@@ -154,7 +241,7 @@ def test_what_an_upstream_calls_its_tools_is_escaped(admin: User) -> None:
     tools = [{"name": evil, "description": evil, "inputSchema": {"properties": {evil: {}}}}]
     server = factories.make_server(description=evil, tools=tools, discovery_error=evil)
     client = signed_in(admin)
-    for url in (page(MCPServer), page(server, "change"), page(server, "rights_page"), page(server, "delete")):
+    for url in (page(MCPServer), *(page(server, what) for what in ("detail", "change", "rights_page", "delete"))):
         assert evil not in client.get(url).content.decode(), url
 
 

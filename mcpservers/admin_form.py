@@ -1,0 +1,208 @@
+"""The form of an MCP server in the admin: the members of `auth` as fields, by the mode that was chosen."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, cast
+
+from django import forms
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import (
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from clients import rights
+from clients.admin_forms import AuthoredForm, LinesField, PickField
+from mcpservers import authoring
+from mcpservers.models import MCPServer
+from mcpservers.validation import MODES_NOW
+from providers.models import OAuthProvider
+from vault.models import Secret
+
+
+class Mode(NamedTuple):
+    """What an admin reads of an auth mode: its name, and who the upstream will see."""
+
+    label: str
+    upstream_sees: str
+
+
+MODES = {
+    "none": Mode("None", "No credential is sent. The upstream cannot tell who calls."),
+    "static_key": Mode("Static key", "Everyone calls as the same key. The upstream sees one account for all."),
+    "user_oauth": Mode(
+        "User-delegated OAuth",
+        "Each user calls as themselves. The upstream sees the account with which that user connected.",
+    ),
+}
+
+
+class PickOrNew(UnfoldAdminSelectWidget):  # type: ignore[misc]
+    """A list with a link beside it to the page that makes what the list does not hold yet."""
+
+    class Media:
+        js = ("aigateway-admin-pick.js",)
+
+    new_url = ""
+    new_label = ""
+
+    def render(self, name: str, *args: Any, **kwargs: Any) -> SafeString:
+        """Return the list, and the link where the viewer may follow it."""
+        pick = super().render(name, *args, **kwargs)
+        if not self.new_url:
+            return cast(SafeString, pick)
+        return format_html(
+            '<div class="aigw-pick">{}<a class="aigw-link" href="{}" target="_blank" rel="noopener" '
+            'data-new-for="id_{}" aria-label="{} (opens in a new tab)">New</a></div>',
+            pick,
+            self.new_url,
+            name,
+            self.new_label,
+        )
+
+
+class PickOrNewField(PickField):
+    """A name picked from a list, with *New* beside it for whoever may add one."""
+
+    widget: PickOrNew
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.widget = PickOrNew()
+
+    def offer_new(self, actor: Any, model: type[Model], label: str) -> None:
+        """Link to the form that adds one, if `actor` may."""
+        if rights.may(actor, "add", model):
+            meta = model._meta
+            self.widget.new_url = reverse(f"admin:{meta.app_label}_{meta.model_name}_add")
+            self.widget.new_label = label
+
+
+def mode_choices(modes: Iterable[str]) -> list[tuple[str, SafeString]]:
+    """Return the modes to choose from, each with the sentence on who the upstream will see."""
+    sentence = '<span class="aigw-option">{}</span> <span class="aigw-second">{}</span>'
+    return [(mode, format_html(sentence, *MODES[mode])) for mode in modes]
+
+
+class ServerForm(AuthoredForm):
+    """A remote server; the members of `auth` are fields of their own."""
+
+    homes: ClassVar = {
+        "invalid_ref": "key_ref",
+        "secret_not_found": "key_ref",
+        "secret_permission_denied": "key_ref",
+        "invalid_header": "header_name",
+        "oauth_provider_not_found": "provider_name",
+        "attach_permission_denied": "provider_name",
+        "invalid_scopes": "required_scopes",
+    }
+    auth_mode = forms.ChoiceField(
+        choices=mode_choices(MODES_NOW),
+        initial="none",
+        label="Who the upstream sees",
+        widget=UnfoldAdminRadioSelectWidget(),
+        error_messages={
+            "required": "Choose one.",
+            "invalid_choice": "There is no mode %(value)s. Choose one of these.",
+        },
+    )
+    key_ref = PickOrNewField(
+        label="Secret", help_text="The secret whose value is sent. Only those that you may use are listed."
+    )
+    header_name = forms.CharField(
+        required=False,
+        initial="Authorization",
+        label="Header name",
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="The header that carries the value, for example Authorization or X-Api-Key.",
+    )
+    header_prefix = forms.CharField(
+        required=False,
+        initial="Bearer",
+        label="Header prefix",
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Stands before the value. Leave empty to send the bare value.",
+    )
+    provider_name = PickOrNewField(
+        label="OAuth provider",
+        help_text="Where users connect, once. Only those that you may attach are listed; "
+        "the server's address must be https://.",
+    )
+    required_scopes = LinesField(
+        label="Required scopes", help_text="What the tools need, asked for besides the provider's own; one on a line."
+    )
+    attach_again = forms.BooleanField(
+        required=False,
+        label="Attach again",
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="The provider that this server was bound to was replaced by another of the same name. "
+        "Tick to bind the server to the new one.",
+    )
+
+    class Meta:
+        model = MCPServer
+        fields: ClassVar = ["name", "description", "enabled", "url", "consent_delivery"]
+        labels: ClassVar = {"url": "Address", "consent_delivery": "Ask to connect"}
+        help_texts: ClassVar = {
+            "name": "Lower-case letters, digits and hyphens. It is part of the endpoint and cannot change later.",
+            "description": "What its tools are for; users see it.",
+            "enabled": "When off, calls are answered with ServerDisabled.",
+            "url": "Its MCP endpoint (Streamable HTTP), for example https://mcp.example.com/mcp.",
+            "consent_delivery": "How a client is told that its user must connect first. Automatic suits nearly all.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        auth = self.instance.auth
+        for member in ("key_ref", "header_name", "header_prefix", "provider_name", "required_scopes"):
+            if member in self.fields and member in auth:
+                self.fields[member].initial = auth[member]
+        if "auth_mode" in self.fields:
+            self.fields["auth_mode"].initial = auth.get("mode", "none")
+            self._offer_secrets(auth.get("key_ref", ""))
+            self._offer_providers(auth.get("provider_name", ""))
+
+    def _offer_secrets(self, current: str) -> None:
+        pick = cast(PickOrNewField, self.fields["key_ref"])
+        usable = rights.allowed(self.actor, "use", Secret.objects.all()).order_by("name")
+        pick.offer(
+            [(name, name) for name in usable.values_list("name", flat=True)], current=current, empty="Select one"
+        )
+        pick.offer_new(self.actor, Secret, "New secret")
+
+    def _offer_providers(self, current: str) -> None:
+        pick = cast(PickOrNewField, self.fields["provider_name"])
+        attachable = rights.allowed(self.actor, "attach", OAuthProvider.objects.all())
+        pick.offer([(row.name, _called(row)) for row in attachable], current=current, empty="Select one")
+        pick.offer_new(self.actor, OAuthProvider, "New OAuth provider")
+        living = OAuthProvider.objects.filter(name=current).values_list("uid", flat=True).first()
+        if living is None or living == self.instance.provider_uid:
+            del self.fields["attach_again"]
+
+    def fill(self, instance: MCPServer) -> None:
+        """Build `auth` from its fields; members that no form shows stay as they are while the mode stays."""
+        given, mode = self.cleaned_data, self.cleaned_data.get("auth_mode")
+        if mode is None:
+            return
+        kept = dict(instance.auth) if instance.mode == mode else {"mode": mode}
+        if mode == "static_key":
+            kept["key_ref"] = given["key_ref"]
+            kept["header_name"] = given["header_name"] or "Authorization"
+            kept["header_prefix"] = given["header_prefix"]
+        if mode == "user_oauth":
+            kept["provider_name"], kept["required_scopes"] = given["provider_name"], given["required_scopes"]
+        instance.auth = kept
+
+    def author(self, instance: MCPServer) -> None:
+        """Save through the verb."""
+        authoring.save(self.actor, instance, attach_again=bool(self.cleaned_data.get("attach_again")))
+
+
+def _called(provider: OAuthProvider) -> str:
+    """Return what the list calls a provider."""
+    state = "" if provider.enabled else ", disabled"
+    return f"{provider.display_name} ({provider.name}{state})"
