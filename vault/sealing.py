@@ -68,3 +68,19 @@ def _place(owner: Owned, column: str) -> list[str]:
 
 def _label(owner: Owned) -> str:
     return str(owner._meta.db_table)
+
+
+def seal_text(purpose: str, text: str) -> str:
+    """Seal what leaves the gateway and comes back, such as a protocol's opaque state; no row owns it."""
+    return cipher().encrypt(json.dumps([purpose, text]).encode()).decode("ascii")
+
+
+def open_text(purpose: str, token: str, *, max_age_seconds: int) -> str:
+    """Open what `seal_text` made for the same purpose, if it is not older. Raises Unreadable."""
+    try:
+        sealed_for, text = json.loads(cipher().decrypt(token.encode("ascii"), ttl=max_age_seconds))
+    except (InvalidToken, ValueError, TypeError):
+        raise Unreadable(f"this {purpose} does not open") from None
+    if sealed_for != purpose or not isinstance(text, str):
+        raise Unreadable(f"this {purpose} was sealed for something else")
+    return text

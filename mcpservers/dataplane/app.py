@@ -14,15 +14,15 @@ from django.db import DatabaseError
 from audit import context
 from clients import activity, addresses, throttle
 from clients.api.authentication import WHERE_TO_GET_ONE
-from mcpservers.dataplane import refusals, routing, serving
+from mcpservers.dataplane import refusals, routing, serving, streams
 from mcpservers.dataplane.exchange import CallerGone, Exchange, Receive, Scope, Send
 from mcpservers.dataplane.routing import Caller, Plan, Refused
-from mcpservers.dataplane.serving import Visit
+from mcpservers.dataplane.visit import Visit
 
 logger = logging.getLogger(__name__)
 PREFIX = "/mcp/v1/"
 PATH = re.compile(r"\A/mcp/v1/([a-z][a-z0-9-]{0,62})\Z")
-METHODS = {"POST": serving.post, "GET": serving.get, "DELETE": serving.delete}
+METHODS = {"POST": serving.post, "GET": streams.get, "DELETE": streams.delete}
 NOT_FOUND = "There is no MCP server of this name that you may see."
 
 

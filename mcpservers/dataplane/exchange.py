@@ -38,6 +38,7 @@ class Exchange:
         self.receive, self._send = receive, send
         self.request_id = uuid.uuid4().hex
         self.has_answered = False
+        self.is_event_stream = False
 
     def header(self, name: str) -> str:
         """Return a request header ("" when absent, joined with a comma when repeated)."""
@@ -64,6 +65,7 @@ class Exchange:
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Send the status and headers, with those that every answer carries."""
         self.has_answered = True
+        self.is_event_stream = (b"content-type", b"text/event-stream") in headers
         own = [*ALWAYS, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
 

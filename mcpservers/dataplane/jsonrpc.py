@@ -6,9 +6,9 @@ from enum import Enum
 from typing import Any
 
 from mcp_types import PROTOCOL_VERSION_META_KEY
-from mcp_types.jsonrpc import HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
+from mcp_types.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 
-__all__ = ["HEADER_MISMATCH", "INVALID_REQUEST", "METHOD_NOT_FOUND", "PARSE_ERROR"]
+__all__ = ["HEADER_MISMATCH", "INVALID_PARAMS", "INVALID_REQUEST", "METHOD_NOT_FOUND", "PARSE_ERROR"]
 
 SESSION_NOT_FOUND = -32001
 NAME_PARAMETER = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -81,6 +81,7 @@ class Message:
     id: Id
     has_id: bool
     params: dict[str, Any] = field(repr=False)
+    answer: Any = field(default=None, repr=False)
 
     @property
     def is_request(self) -> bool:
@@ -92,6 +93,11 @@ class Message:
         """Tell whether it names its protocol revision itself, as 2026-07-28 does; no session then."""
         meta = self.params.get("_meta")
         return isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta
+
+    def encoded(self) -> bytes:
+        """Return the request's bytes after its params were changed."""
+        body = {"jsonrpc": "2.0", "id": self.id, "method": self.method, "params": self.params}
+        return json.dumps(body, separators=(",", ":")).encode()
 
     @property
     def name(self) -> str | None:
@@ -117,7 +123,7 @@ def read(body: bytes) -> Message:
         raise MalformedMessage(INVALID_REQUEST, "method must be a string and params an object.", id)
     if not method and not ({"result", "error"} & decoded.keys()):
         raise MalformedMessage(INVALID_REQUEST, "The message has no method.", id)
-    return Message(method=method, id=id, has_id="id" in decoded, params=params or {})
+    return Message(method=method, id=id, has_id="id" in decoded, params=params or {}, answer=decoded.get("result"))
 
 
 def result(id: Id, value: dict[str, Any]) -> dict[str, Any]:

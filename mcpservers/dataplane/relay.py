@@ -17,6 +17,7 @@ from mcpservers.dataplane.routing import Caller, Plan
 from mcpservers.dataplane.sessions import Session
 
 logger = logging.getLogger(__name__)
+MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,34 @@ def _rejected(plan: Plan) -> Failure:
 
 
 async def pass_on(answer: upstream.Answer, exchange: Exchange, session_id: str | None) -> None:
-    """Send the upstream's answer to the caller as it arrives; our session id in place of the upstream's."""
+    """Send the upstream's answer to the caller as it arrives; our session id in place of the upstream's.
+
+    On an event stream that the gateway has begun itself, what is no event stream becomes one event.
+    """
+    if exchange.has_answered:
+        await _pass_on_as_events(answer, exchange)
+        return
     sent = headers.to_caller(answer.headers)
     if session_id is not None:
         sent.append((b"mcp-session-id", session_id.encode()))
     await exchange.start(answer.status, sent)
+    await _pass_on_pieces(answer, exchange)
+
+
+async def _pass_on_as_events(answer: upstream.Answer, exchange: Exchange) -> None:
+    if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        await _pass_on_pieces(answer, exchange)
+        return
+    try:
+        body = await answer.read(MAX_EVENT_BYTES)
+    except upstream.Interrupted as exc:
+        logger.warning("upstream answer broke off", extra={"why": str(exc)})
+        return
+    lines = b"".join(b"data: " + line + b"\n" for line in body.splitlines())
+    await exchange.write(b"event: message\n" + lines + b"\n" if lines else b"", more=False)
+
+
+async def _pass_on_pieces(answer: upstream.Answer, exchange: Exchange) -> None:
     try:
         async for piece in answer.pieces():
             await exchange.write(piece)

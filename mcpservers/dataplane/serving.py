@@ -1,28 +1,27 @@
-"""Serve a POST, GET or DELETE of a caller who may use the server: resolve the credential, then forward or answer."""
+"""Serve a POST of a caller who may use the server: resolve the credential, then forward, answer or offer consent."""
 
-from dataclasses import dataclass, field
+from django.conf import settings
 
-from mcpservers.dataplane import consent_offer, credentials, jsonrpc, local, opening, relay
+from mcpservers.dataplane import (
+    credentials,
+    elicitation,
+    input_required,
+    jsonrpc,
+    ladder,
+    local,
+    opening,
+    relay,
+    waiting,
+)
 from mcpservers.dataplane.credentials import Credential
-from mcpservers.dataplane.exchange import BodyTooLarge, Exchange
-from mcpservers.dataplane.jsonrpc import Failure, MalformedMessage, Message, Reason
+from mcpservers.dataplane.exchange import BodyTooLarge
+from mcpservers.dataplane.input_required import ForeignState
+from mcpservers.dataplane.jsonrpc import Failure, MalformedMessage, Message
 from mcpservers.dataplane.protocol import header_mismatch
-from mcpservers.dataplane.routing import Caller, Plan
 from mcpservers.dataplane.sessions import Session, sessions
+from mcpservers.dataplane.visit import SESSION_HEADER, Visit
 
-SESSION_HEADER = "mcp-session-id"
 LISTENING = frozenset({"subscriptions/listen"})
-NO_MESSAGE = Message(method="", id=None, has_id=True, params={})
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A request that may be served: whose it is, to which server, and the token it came with."""
-
-    exchange: Exchange
-    plan: Plan
-    caller: Caller
-    token: str = field(repr=False)
 
 
 async def post(visit: Visit) -> None:
@@ -35,41 +34,7 @@ async def post(visit: Visit) -> None:
         async with relay.until_caller_leaves(visit.exchange):
             await _serve(visit, message, body)
     except Failure as failure:
-        await _fail(visit, failure, message)
-
-
-async def get(visit: Visit) -> None:
-    """Serve the stream of a session's messages from the server; 405 while there is nothing to listen to."""
-    session = _session(visit)
-    if session is None and visit.exchange.header(SESSION_HEADER):
-        await _no_such_session(visit, NO_MESSAGE)
-        return
-    try:
-        async with relay.until_caller_leaves(visit.exchange):
-            await _without_body(visit, session)
-    except Failure as failure:
-        if failure.reason in jsonrpc.NEEDS_CONSENT:
-            text = "There is no stream to listen to until you are connected."
-            await visit.exchange.refuse(405, "not_connected", text, [(b"allow", b"POST, DELETE")])
-        else:
-            await _fail(visit, failure, NO_MESSAGE)
-
-
-async def delete(visit: Visit) -> None:
-    """End a session, at the upstream too if it was opened there."""
-    session = _session(visit)
-    if session is None and visit.exchange.header(SESSION_HEADER):
-        await _no_such_session(visit, NO_MESSAGE)
-        return
-    if session is not None:
-        sessions.end(session)
-        if not session.is_open:
-            await visit.exchange.answer(204)
-            return
-    try:
-        await _without_body(visit, session)
-    except Failure as failure:
-        await _fail(visit, failure, NO_MESSAGE)
+        await visit.fail(failure, message)
 
 
 async def _read(visit: Visit) -> tuple[Message, bytes] | None:
@@ -96,22 +61,59 @@ async def _read(visit: Visit) -> tuple[Message, bytes] | None:
 
 
 async def _serve(visit: Visit, message: Message, body: bytes) -> None:
-    plan = visit.plan
-    if not plan.enabled:
-        raise _disabled(plan)
+    visit.require_enabled()
     session = None
     if not message.is_modern and message.method != "initialize":
-        session = _session(visit)
-        if session is None and visit.exchange.header(SESSION_HEADER):
-            await _no_such_session(visit, message)
+        session = visit.session()
+        if session is None and visit.names_session():
+            await visit.no_such_session(message)
             return
-    try:
-        credential = await credentials.resolve(plan, visit.caller)
-    except Failure as failure:
-        await _without_credential(visit, message, session, failure)
+    if session is not None and not message.method and elicitation.answered(session, message.id, message.answer):
+        await visit.exchange.answer(202)
         return
-    if plan.mode == "user_oauth" and local.is_connect_call(message, plan):
-        await visit.exchange.answer(200, jsonrpc.result(message.id, local.already_connected(message, plan)))
+    if "requestState" in message.params and visit.plan.mode == "user_oauth":
+        await _serve_retry(visit, message, body)
+        return
+    await _call(visit, message, body, session)
+
+
+async def _serve_retry(visit: Visit, message: Message, body: bytes) -> None:
+    """Serve a call that comes back after our own question, held until the consent is there; or the upstream's round."""
+    try:
+        retry = input_required.retry_of(message, visit.plan, visit.caller)
+    except ForeignState:
+        text = "This requestState is not one for this call, or it has expired. Make the call again without it."
+        await visit.exchange.answer(400, jsonrpc.error(message.id, jsonrpc.INVALID_PARAMS, text))
+        return
+    if retry is None:
+        await _call(visit, message, body, None)
+        return
+    if not retry.is_declined:
+        seconds = settings.AIGW_CONSENT_WAIT_SECONDS
+        try:
+            await waiting.until_connected(visit.plan, visit.caller, seconds=seconds)
+        except Failure as failure:
+            await ladder.offer(visit, retry.message, None, failure)
+            return
+    await _call(visit, retry.message, retry.message.encoded(), None, may_offer=not retry.is_declined)
+
+
+async def _call(
+    visit: Visit, message: Message, body: bytes, session: Session | None, *, may_offer: bool = True
+) -> None:
+    try:
+        credential = await credentials.resolve(visit.plan, visit.caller)
+    except Failure as failure:
+        if not await _answered_here(visit, message, session, failure):
+            if not may_offer:
+                raise
+            offered = await ladder.offer(visit, message, session, failure)
+            if offered is not None:
+                await _forward(visit, message, body, session, offered)
+        return
+    if visit.plan.mode == "user_oauth" and local.is_connect_call(message, visit.plan):
+        answer = local.already_connected(message, visit.plan)
+        await visit.exchange.answer(200, jsonrpc.result(message.id, answer))
         return
     await _forward(visit, message, body, session, credential)
 
@@ -131,64 +133,31 @@ async def _forward(
 
 
 def _adopt(visit: Visit, message: Message, upstream_id: str) -> Session | None:
-    """Give the caller an id of ours for the session that the upstream has just begun; none where it keeps none."""
-    if not upstream_id:
+    """Give the caller an id of ours for the session that the upstream has just begun.
+
+    Where the upstream keeps none there is none either, except that a server which may ask for consent needs one:
+    what the client declared at `initialize` decides how it is asked.
+    """
+    if not upstream_id and visit.plan.mode != "user_oauth":
         return None
     session = sessions.create(visit.caller, visit.plan, message.params)
     session.upstream_id = upstream_id
     return session
 
 
-async def _without_credential(visit: Visit, message: Message, session: Session | None, failure: Failure) -> None:
-    """Answer what can be answered from the cache; offer consent for the rest (contract §6, "not connected")."""
+async def _answered_here(visit: Visit, message: Message, session: Session | None, failure: Failure) -> bool:
+    """Answer what can be answered from the cache while the user is not connected (contract §6)."""
     if failure.reason not in jsonrpc.NEEDS_CONSENT:
         raise failure
     if not message.is_request:
         await visit.exchange.answer(202)
-        return
+        return True
     if not local.can_answer(message, visit.plan):
-        raise failure
+        return False
     result = await local.answer(message, visit.plan, visit.caller, failure)
     if message.method == "initialize":
         session = sessions.create(visit.caller, visit.plan, message.params)
         session.protocol_version = result["protocolVersion"]
     fields = [(SESSION_HEADER.encode(), session.id.encode())] if session is not None else []
     await visit.exchange.answer(200, jsonrpc.result(message.id, result), fields)
-
-
-async def _without_body(visit: Visit, session: Session | None) -> None:
-    plan, caller, exchange = visit.plan, visit.caller, visit.exchange
-    if not plan.enabled:
-        raise _disabled(plan)
-    credential = await credentials.resolve(plan, caller)
-    if session is not None:
-        await opening.ensure_open(session, plan, caller, credential)
-    call = relay.call_of(exchange, visit.token, None, is_listening=exchange.method == "GET")
-    async with relay.forwarded(call, plan, caller, session, credential) as answer:
-        if session is not None and answer.status == 404:
-            sessions.end(session)
-        await relay.pass_on(answer, exchange, None)
-
-
-def _session(visit: Visit) -> Session | None:
-    id = visit.exchange.header(SESSION_HEADER)
-    return sessions.find(id, visit.caller, visit.plan) if id else None
-
-
-async def _fail(visit: Visit, failure: Failure, message: Message) -> None:
-    if visit.exchange.has_answered:
-        return
-    if not message.has_id:
-        await visit.exchange.answer(202)
-        return
-    body = await consent_offer.render(failure, message, visit.plan, visit.caller)
-    await visit.exchange.answer(failure.http_status, body)
-
-
-async def _no_such_session(visit: Visit, message: Message) -> None:
-    text = "There is no such session. Initialize again."
-    await visit.exchange.answer(404, jsonrpc.error(message.id, jsonrpc.SESSION_NOT_FOUND, text))
-
-
-def _disabled(plan: Plan) -> Failure:
-    return Failure(Reason.ServerDisabled, f"The MCP server {plan.name} is disabled.")
+    return True

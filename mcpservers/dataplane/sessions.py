@@ -22,7 +22,10 @@ KEPT_PER_USER = 200
 
 @dataclass(slots=True)
 class Session:
-    """One caller's session. `upstream_id` is None until it is open, "" where the upstream keeps none."""
+    """One caller's session. `upstream_id` is None until it is open, "" where the upstream keeps none.
+
+    `offered` are the elicitations whose completion the client is owed, `asked` our open questions by request id.
+    """
 
     id: str
     user_id: int
@@ -33,6 +36,8 @@ class Session:
     upstream_protocol_version: str = ""
     used_at: float = field(default_factory=time.monotonic)
     opening: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    offered: list[str] = field(default_factory=list)
+    asked: dict[str, asyncio.Future[str]] = field(default_factory=dict, repr=False)
 
     @property
     def is_open(self) -> bool:

@@ -97,6 +97,13 @@ class FakeMcpServer:
         await answer(200, {"jsonrpc": "2.0", "id": message["id"], "result": self._result(request, message)}, **extra)
 
     def _result(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+        said = self._said(request, message)
+        if "_meta" not in message.get("params", {}):
+            return said
+        cached = {"ttlMs": 0, "cacheScope": "private"} if message["method"].endswith("/list") else {}
+        return {"resultType": "complete", **said, **cached}
+
+    def _said(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
         match message["method"]:
             case "initialize":
                 return {
