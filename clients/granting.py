@@ -3,6 +3,8 @@
 Only superusers and members of `admins` may, and never beyond what they hold themselves (F07).
 """
 
+from collections.abc import Callable, Iterable
+
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Model
@@ -12,6 +14,7 @@ from audit import trail
 from clients import rights
 
 Receiver = User | Group
+NOT_YOURS = "Rights are given and taken only by superusers and members of the group admins."
 
 
 class UnknownAction(ValueError):
@@ -28,31 +31,70 @@ def actions_on(model: type[Model] | Model) -> list[str]:
 
 def grant(giver: User, receiver: Receiver, action: str, target: Model) -> None:
     """Give `receiver` the right to do `action` to `target`. Raises PermissionRefused, UnknownAction."""
-    _require(giver, receiver, action, target, "permission.granted")
-    with transaction.atomic():
-        assign_perm(_codename(action, target), receiver, target)
-        _record("permission.granted", giver, receiver, action, target)
+    grant_all(giver, receiver, [action], target)
 
 
 def take(giver: User, receiver: Receiver, action: str, target: Model) -> None:
     """Take back what was granted on `target` itself. Raises PermissionRefused, UnknownAction."""
-    _require(giver, receiver, action, target, "permission.taken")
+    take_all(giver, receiver, [action], target)
+
+
+def grant_all(giver: User, receiver: Receiver, actions: Iterable[str], target: Model) -> None:
+    """Give `receiver` every one of these rights on `target`, or none. Raises PermissionRefused, UnknownAction."""
+    _change(assign_perm, "permission.granted", giver, receiver, list(actions), target)
+
+
+def take_all(giver: User, receiver: Receiver, actions: Iterable[str], target: Model) -> None:
+    """Take back what was granted on `target` itself, all of it or nothing. Raises PermissionRefused, UnknownAction."""
+    _change(remove_perm, "permission.taken", giver, receiver, list(actions), target)
+
+
+def require_giver(user: User, target: Model) -> None:
+    """Ask that `user` may give and take rights at all, before anything is said about receivers.
+
+    Raises PermissionRefused.
+    """
+    if not rights.is_admin(user):
+        trail.record(
+            "permission.refused", actor=user, target_type=_noun(target), target=_name(target), result=trail.REFUSED
+        )
+        raise rights.PermissionRefused("permission_denied", NOT_YOURS)
+
+
+def receiver_named(kind: str, name: str) -> Receiver | None:
+    """Return the active user or the group of that name."""
+    if kind == "group":
+        return Group.objects.filter(name=name).first()
+    return User.objects.filter(username=name, is_active=True).first()
+
+
+def _change(
+    verb: Callable[[str, Receiver, Model], object],
+    event: str,
+    giver: User,
+    receiver: Receiver,
+    actions: list[str],
+    target: Model,
+) -> None:
+    for action in actions:  # before the transaction, which a refusal's event would not survive
+        _require(giver, receiver, action, target, event)
     with transaction.atomic():
-        remove_perm(_codename(action, target), receiver, target)
-        _record("permission.taken", giver, receiver, action, target)
+        for action in actions:
+            verb(_codename(action, target), receiver, target)
+            _record(event, giver, receiver, action, target)
 
 
 def _require(giver: User, receiver: Receiver, action: str, target: Model, event: str) -> None:
     if action not in actions_on(target):
         raise UnknownAction(f"There is no right {action!r} on {target._meta.verbose_name}.")
     if not rights.is_admin(giver):
-        why = "Rights are given and taken only by superusers and members of the group admins."
+        why = NOT_YOURS
     elif not rights.may(giver, action, target):
         why = f"You cannot give or take {action} on {target}: you do not hold it yourself."
     else:
         return
     _record(event, giver, receiver, action, target, result=trail.REFUSED)
-    raise rights.PermissionRefused("permission_denied", why, "actions")
+    raise rights.PermissionRefused("permission_denied", why, "permissions")
 
 
 def _codename(action: str, target: Model) -> str:
@@ -63,9 +105,17 @@ def _record(event: str, giver: User, receiver: Receiver, action: str, target: Mo
     trail.record(
         event,
         actor=giver,
-        target_type=str(target._meta.verbose_name).lower().replace(" ", "_"),
-        target=str(getattr(target, "name", target.pk)),
+        target_type=_noun(target),
+        target=_name(target),
         result=result,
         to=f"group {receiver.name}" if isinstance(receiver, Group) else receiver.get_username(),
         permissions=[action],
     )
+
+
+def _noun(target: Model) -> str:
+    return str(target._meta.verbose_name).lower().replace(" ", "_")
+
+
+def _name(target: Model) -> str:
+    return str(getattr(target, "name", target.pk))

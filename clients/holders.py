@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 from guardian.utils import get_group_obj_perms_model, get_user_obj_perms_model
 
 from clients.granting import Receiver, actions_on
 
-HERE, EVERYWHERE = "here", "everywhere"
+HERE, EVERYWHERE, SUPERUSER = "here", "everywhere", "superuser"
 
 
 @dataclass(slots=True)
@@ -47,6 +47,37 @@ def holders_of(target: Model) -> list[Holder]:
         for receiver in receivers:
             note(receiver, permission.codename, EVERYWHERE)
     return sorted(found.values(), key=lambda holder: (holder.kind, holder.name))
+
+
+def rights_of(user: User, target: Model) -> Holder:
+    """Return what `user` may do to `target`, through whatever: `here`, `everywhere`, `group NAME` or `superuser`."""
+    held = Holder("user", user.pk, user.get_username())
+    groups = set(user.groups.values_list("pk", flat=True))
+    for holder in holders_of(target):
+        is_self = holder.kind == "user" and holder.pk == user.pk
+        if is_self or (holder.kind == "group" and holder.pk in groups):
+            for action, through in holder.actions.items():
+                for way in through:
+                    held.add(action, way if is_self else f"group {holder.name}")
+    if user.is_superuser:
+        for action in actions_on(target):
+            held.add(action, SUPERUSER)
+    return held
+
+
+def users_who_may(action: str, target: Model) -> QuerySet[User]:
+    """Return the active users who may do `action` to `target`: the rule of `rights.may`, from the other side."""
+    permission = Q(content_type__app_label=target._meta.app_label, codename=f"{action}_{target._meta.model_name}")
+    pks = Permission.objects.filter(permission).values("pk")
+    on_it = {"content_object": target.pk, "permission__in": pks}
+    user_rows, group_rows = get_user_obj_perms_model(target), get_group_obj_perms_model(target)
+    users_here = user_rows._default_manager.filter(**on_it).values("user")
+    groups_here = group_rows._default_manager.filter(**on_it).values("group")
+    groups = Group.objects.filter(Q(permissions__in=pks) | Q(pk__in=groups_here)).values("pk")
+    in_group = User.groups.through.objects.filter(group__in=groups).values("user")
+    directly = User.user_permissions.through.objects.filter(permission__in=pks).values("user")
+    holders = Q(is_superuser=True) | Q(pk__in=users_here) | Q(pk__in=in_group) | Q(pk__in=directly)
+    return User.objects.filter(holders, is_active=True)
 
 
 def superusers() -> list[str]:

@@ -47,18 +47,11 @@ class GrantForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Find the receiver. Adds an error to `name` when there is none."""
-        found = receiver_named(self.cleaned_data.get("kind", ""), self.cleaned_data.get("name", ""))
+        found = granting.receiver_named(self.cleaned_data.get("kind", ""), self.cleaned_data.get("name", ""))
         if found is None and self.cleaned_data.get("name"):
             what = "group" if self.cleaned_data.get("kind") == "group" else "active user"
             self.add_error("name", f"There is no {what} called {self.cleaned_data['name']}.")
         return {**self.cleaned_data, "receiver": found}
-
-
-def receiver_named(kind: str, name: str) -> granting.Receiver | None:
-    """Return the active user or the group of that name."""
-    if kind == "group":
-        return Group.objects.filter(name=name).first()
-    return User.objects.filter(username=name, is_active=True).first()
 
 
 def serve(
@@ -93,8 +86,7 @@ def serve(
 
 def _grant(request: HttpRequest, giver: User, target: Model, wanted: dict[str, Any]) -> bool:
     try:
-        for action in wanted["actions"]:
-            granting.grant(giver, wanted["receiver"], action, target)
+        granting.grant_all(giver, wanted["receiver"], wanted["actions"], target)
     except rights.PermissionRefused as refused:
         messages.error(request, refused.detail)
         return False

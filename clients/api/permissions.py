@@ -15,6 +15,10 @@ ACTIONS = {
     "update": "change",
     "partial_update": "change",
     "destroy": "delete",
+    # What one may not view is a 404; that one may give and take rights is asked by the actions themselves.
+    "permissions": "view",
+    "grant_permissions": "view",
+    "take_permissions": "view",
 }
 
 

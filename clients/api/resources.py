@@ -6,14 +6,15 @@ from django.db.models import Model, QuerySet
 from rest_framework.viewsets import ModelViewSet
 
 from clients import rights
+from clients.api.grants import PermissionActions
 from clients.api.permissions import ObjectRights
 from clients.api.strict import StrictFilterBackend, StrictOrdering
 
 M = TypeVar("M", bound=Model)
 
 
-class NamedResource(ModelViewSet[M]):
-    """List, create, read, change and delete; subclasses name queryset, serializer and filters."""
+class NamedResource(PermissionActions, ModelViewSet[M]):
+    """List, create, read, change and delete, and who may do so; subclasses name queryset, serializer and filters."""
 
     lookup_field = "name"
     lookup_value_regex = r"[a-z][a-z0-9-]{0,62}"
