@@ -275,6 +275,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
         "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
     },
+    "collect-sessions": {
+        "task": "mcpservers.tasks.collect_sessions",
+        "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
+    },
     "retry-revocations": {
         "task": "connections.tasks.retry_revocations",
         "schedule": VAULT_SCAN_INTERVAL_SECONDS,

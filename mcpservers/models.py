@@ -8,6 +8,8 @@ from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from mcpservers import validation
+from vault.fields import SealedTextField
+from vault.models import SealedQuerySet
 from vault.names import valid_name
 
 
@@ -102,3 +104,32 @@ class MCPServerGroupObjectPermission(GroupObjectPermissionBase):
     """A group's right on one server."""
 
     content_object = models.ForeignKey(MCPServer, on_delete=models.CASCADE)
+
+
+class McpSession(models.Model):
+    """A session of MCP 2025-03-26 to 2025-11-25 that any replica can go on with. Our id is kept as a digest only.
+
+    `upstream_id` is null until the session is open at the upstream, and seals "" where the upstream keeps none.
+    """
+
+    digest = models.CharField(max_length=64, unique=True)
+    user_id = models.BigIntegerField(db_index=True)
+    server_uid = models.UUIDField(db_index=True)
+    initialize_params = models.JSONField(default=dict)
+    protocol_version = models.CharField(max_length=20, blank=True)
+    upstream_id = SealedTextField(null=True, editable=False)
+    upstream_protocol_version = models.CharField(max_length=20, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(db_index=True)
+
+    objects = SealedQuerySet["McpSession"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"session of user {self.user_id}"
+
+    def sealed_owner(self) -> str:
+        """Bind the upstream's id to this session."""
+        return self.digest

@@ -6,6 +6,7 @@ from uuid import UUID
 from celery import shared_task
 
 from mcpservers import discovery
+from mcpservers.dataplane import kept_sessions
 from mcpservers.models import MCPServer
 
 logger = logging.getLogger(__name__)
@@ -19,3 +20,9 @@ def discover_for_connection(user_id: int, provider_uid: str) -> None:
             discovery.refresh_tools(server, user_id=user_id)
         except discovery.DiscoveryFailed as exc:
             logger.warning("discovery failed", extra={"server": server.name, "why": str(exc)})
+
+
+@shared_task
+def collect_sessions() -> None:
+    """Delete sessions that nobody uses any more."""
+    kept_sessions.collect_idle()

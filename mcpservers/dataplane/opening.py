@@ -1,6 +1,7 @@
 """Open a session at the upstream when it is first needed, with the caller's own initialize parameters (contract §6)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from multidict import CIMultiDict
@@ -10,7 +11,7 @@ from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from mcpservers.dataplane.relay import Call
 from mcpservers.dataplane.routing import Caller, Plan
-from mcpservers.dataplane.sessions import Session
+from mcpservers.dataplane.sessions import Session, sessions
 from mcpservers.dataplane.upstream import Answer, Interrupted
 
 OPENING_ID = "aigateway-open"
@@ -35,17 +36,14 @@ async def _open(session: Session, plan: Plan, caller: Caller, credential: Creden
         result = await _result(answer)
         upstream_id = answer.headers.get("Mcp-Session-Id", "")
     version = result.get("protocolVersion")
-    session.upstream_protocol_version = version if isinstance(version, str) else ""
-    session.upstream_id = upstream_id
+    version = version if isinstance(version, str) else ""
+    opened = replace(session, upstream_id=upstream_id, upstream_protocol_version=version)
     done = _post({"jsonrpc": "2.0", "method": "notifications/initialized"})
-    done.headers["MCP-Protocol-Version"] = session.upstream_protocol_version or session.protocol_version
-    try:
-        async with relay.forwarded(done, plan, caller, session, credential) as answer:
-            if answer.status >= 400:
-                raise _refused(f"http_{answer.status}")
-    except Failure:
-        session.upstream_id = None
-        raise
+    done.headers["MCP-Protocol-Version"] = version or session.protocol_version
+    async with relay.forwarded(done, plan, caller, opened, credential) as answer:
+        if answer.status >= 400:
+            raise _refused(f"http_{answer.status}")
+    await sessions.opened(session, upstream_id=upstream_id, protocol_version=version)
 
 
 def _post(message: dict[str, Any]) -> Call:

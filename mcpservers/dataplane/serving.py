@@ -64,7 +64,7 @@ async def _serve(visit: Visit, message: Message, body: bytes) -> None:
     visit.require_enabled()
     session = None
     if not message.is_modern and message.method != "initialize":
-        session = visit.session()
+        session = await visit.session()
         if session is None and visit.names_session():
             await visit.no_such_session(message)
             return
@@ -126,13 +126,13 @@ async def _forward(
     call = relay.call_of(visit.exchange, visit.token, body, is_listening=message.method in LISTENING)
     async with relay.forwarded(call, visit.plan, visit.caller, session, credential) as answer:
         if message.method == "initialize" and not message.is_modern and answer.status == 200:
-            session = _adopt(visit, message, answer.headers.get(SESSION_HEADER, ""))
+            session = await _adopt(visit, message, answer.headers.get(SESSION_HEADER, ""))
         if session is not None and answer.status == 404:
-            sessions.end(session)
+            await sessions.end(session)
         await relay.pass_on(answer, visit.exchange, session.id if session is not None else None)
 
 
-def _adopt(visit: Visit, message: Message, upstream_id: str) -> Session | None:
+async def _adopt(visit: Visit, message: Message, upstream_id: str) -> Session | None:
     """Give the caller an id of ours for the session that the upstream has just begun.
 
     Where the upstream keeps none there is none either, except that a server which may ask for consent needs one:
@@ -140,9 +140,7 @@ def _adopt(visit: Visit, message: Message, upstream_id: str) -> Session | None:
     """
     if not upstream_id and visit.plan.mode != "user_oauth":
         return None
-    session = sessions.create(visit.caller, visit.plan, message.params)
-    session.upstream_id = upstream_id
-    return session
+    return await sessions.create(visit.caller, visit.plan, message.params, upstream_id=upstream_id)
 
 
 async def _answered_here(visit: Visit, message: Message, session: Session | None, failure: Failure) -> bool:
@@ -156,8 +154,8 @@ async def _answered_here(visit: Visit, message: Message, session: Session | None
         return False
     result = await local.answer(message, visit.plan, visit.caller, failure)
     if message.method == "initialize":
-        session = sessions.create(visit.caller, visit.plan, message.params)
-        session.protocol_version = result["protocolVersion"]
+        version = result["protocolVersion"]
+        session = await sessions.create(visit.caller, visit.plan, message.params, protocol_version=version)
     fields = [(SESSION_HEADER.encode(), session.id.encode())] if session is not None else []
     await visit.exchange.answer(200, jsonrpc.result(message.id, result), fields)
     return True

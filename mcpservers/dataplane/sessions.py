@@ -1,40 +1,40 @@
 """MCP sessions of 2025-03-26 to 2025-11-25: our id towards the caller, the upstream's behind it (contract §6).
 
-A session is bound to one user and one server; anybody else's id is unknown (D22). It lives in this process:
-after a restart the caller hears 404 and initializes again, as the specification has it.
+A session is bound to one user and one server; anybody else's id is unknown (D22). It is kept in the database,
+so that it survives a restart and a move to another replica; a copy in memory keeps the call path free of queries.
 """
 
 import asyncio
 import secrets
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
+from connections.database import run_in_thread
+from mcpservers.dataplane import kept_sessions
 from mcpservers.dataplane.routing import Caller, Plan
+from mcpservers.models import McpSession
 
-KEPT = 20_000
-KEPT_PER_USER = 200
+IN_MEMORY = 20_000
 
 
 @dataclass(slots=True)
 class Session:
     """One caller's session. `upstream_id` is None until it is open, "" where the upstream keeps none.
 
-    `offered` are the elicitations whose completion the client is owed, `asked` our open questions by request id.
+    `offered` are the elicitations whose completion the client is owed, `asked` our open questions by request id;
+    both belong to the replica that asked.
     """
 
     id: str
+    pk: int
     user_id: int
     server_uid: UUID
     initialize_params: dict[str, Any] = field(repr=False)
     protocol_version: str = ""
     upstream_id: str | None = field(default=None, repr=False)
     upstream_protocol_version: str = ""
-    used_at: float = field(default_factory=time.monotonic)
     opening: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     offered: list[str] = field(default_factory=list)
     asked: dict[str, asyncio.Future[str]] = field(default_factory=dict, repr=False)
@@ -46,41 +46,71 @@ class Session:
 
 
 class Sessions:
-    """The sessions of this process, the least recently used first."""
+    """The sessions that this process has seen, the least recently used first."""
 
     def __init__(self) -> None:
         self._by_id: OrderedDict[str, Session] = OrderedDict()
 
-    def create(self, caller: Caller, plan: Plan, initialize_params: dict[str, Any]) -> Session:
-        """Begin a session that the upstream has not heard of yet."""
-        self._drop_old(caller.user_id)
-        session = Session(secrets.token_urlsafe(24), caller.user_id, plan.server_uid, initialize_params)
-        self._by_id[session.id] = session
-        return session
+    async def create(self, caller: Caller, plan: Plan, initialize_params: dict[str, Any], **fields: str) -> Session:
+        """Begin a session with `protocol_version` or, where the upstream has begun it already, `upstream_id`."""
+        id = secrets.token_urlsafe(24)
+        row = await run_in_thread(
+            kept_sessions.keep,
+            id,
+            user_id=caller.user_id,
+            server_uid=plan.server_uid,
+            initialize_params=initialize_params,
+            **fields,
+        )
+        return self._remember(id, row, fields.get("upstream_id"))
 
-    def find(self, id: str, caller: Caller, plan: Plan) -> Session | None:
+    async def find(self, id: str, caller: Caller, plan: Plan) -> Session | None:
         """Return the caller's session for this server; None when it is unknown, idle too long or someone else's."""
         session = self._by_id.get(id)
-        if session is None or (session.user_id, session.server_uid) != (caller.user_id, plan.server_uid):
+        if session is None:
+            row = await run_in_thread(kept_sessions.find, id, user_id=caller.user_id, server_uid=plan.server_uid)
+            if row is None:
+                return None
+            session = self._remember(id, row, kept_sessions.open_upstream_id(row))
+        if (session.user_id, session.server_uid) != (caller.user_id, plan.server_uid):
             return None
-        now = time.monotonic()
-        if now - session.used_at > settings.AIGW_SESSION_IDLE_SECONDS:
-            self.end(session)
-            return None
-        session.used_at = now
+        kept_sessions.used(session.pk)
         self._by_id.move_to_end(id)
         return session
 
-    def end(self, session: Session) -> None:
-        """Forget a session."""
-        self._by_id.pop(session.id, None)
+    async def opened(self, session: Session, *, upstream_id: str, protocol_version: str) -> None:
+        """Write down that the session is open; where another replica was first, its upstream session is used."""
+        is_ours = await run_in_thread(
+            kept_sessions.opened, session.pk, upstream_id=upstream_id, protocol_version=protocol_version
+        )
+        session.upstream_id, session.upstream_protocol_version = upstream_id, protocol_version
+        if not is_ours:
+            self._by_id.pop(session.id, None)
 
-    def _drop_old(self, user_id: int) -> None:
-        own = [session for session in self._by_id.values() if session.user_id == user_id]
-        for session in own[: max(0, len(own) - KEPT_PER_USER + 1)]:
-            self.end(session)
-        while len(self._by_id) >= KEPT:
+    async def end(self, session: Session) -> None:
+        """Forget a session, here and everywhere."""
+        self._by_id.pop(session.id, None)
+        await run_in_thread(kept_sessions.end, session.pk)
+
+    def clear(self) -> None:
+        """Forget the copies in memory."""
+        self._by_id.clear()
+
+    def _remember(self, id: str, row: McpSession, upstream_id: str | None) -> Session:
+        session = Session(
+            id=id,
+            pk=row.pk,
+            user_id=row.user_id,
+            server_uid=row.server_uid,
+            initialize_params=row.initialize_params,
+            protocol_version=row.protocol_version,
+            upstream_id=upstream_id,
+            upstream_protocol_version=row.upstream_protocol_version,
+        )
+        self._by_id[id] = session
+        while len(self._by_id) > IN_MEMORY:
             self._by_id.popitem(last=False)
+        return session
 
 
 sessions = Sessions()

@@ -10,7 +10,7 @@ from mcpservers.dataplane.visit import NO_MESSAGE, Visit
 
 async def get(visit: Visit) -> None:
     """Serve what the server sends by itself; hold the stream while a client that can open links is not connected."""
-    session = visit.session()
+    session = await visit.session()
     if session is None and visit.names_session():
         await visit.no_such_session(NO_MESSAGE)
         return
@@ -27,12 +27,12 @@ async def get(visit: Visit) -> None:
 
 async def delete(visit: Visit) -> None:
     """End a session, at the upstream too if it was opened there."""
-    session = visit.session()
+    session = await visit.session()
     if session is None and visit.names_session():
         await visit.no_such_session(NO_MESSAGE)
         return
     if session is not None:
-        sessions.end(session)
+        await sessions.end(session)
         if not session.upstream_id:
             await visit.exchange.answer(204)
             return
@@ -77,5 +77,5 @@ async def _pass(visit: Visit, session: Session | None, credential: Credential) -
     call = relay.call_of(visit.exchange, visit.token, None, is_listening=is_listening)
     async with relay.forwarded(call, visit.plan, visit.caller, session, credential) as answer:
         if session is not None and answer.status == 404:
-            sessions.end(session)
+            await sessions.end(session)
         await relay.pass_on(answer, visit.exchange, None)

@@ -25,10 +25,10 @@ class Visit:
         """Tell whether the request names a session."""
         return bool(self.exchange.header(SESSION_HEADER))
 
-    def session(self) -> Session | None:
+    async def session(self) -> Session | None:
         """Return the caller's session that the request names, if it is theirs and this server's."""
         id = self.exchange.header(SESSION_HEADER)
-        return sessions.find(id, self.caller, self.plan) if id else None
+        return await sessions.find(id, self.caller, self.plan) if id else None
 
     def require_enabled(self) -> None:
         """Raise Failure `ServerDisabled` unless the server is enabled."""
