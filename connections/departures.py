@@ -1,4 +1,5 @@
-"""Hasten the collection when a user or a provider goes; should the message be lost, the schedule collects anyway."""
+"""Hasten the collection when a user or a provider goes, or a provider moves; should the message be lost, the schedule
+collects anyway."""
 
 import logging
 
@@ -6,14 +7,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from connections import tasks
+from connections import cut_off, tasks
 from providers.models import OAuthProvider
 
 logger = logging.getLogger(__name__)
 
 
 def connect() -> None:
-    """Notice deactivated and deleted users, and deleted providers."""
+    """Notice deactivated and deleted users, and deleted and changed providers."""
     post_save.connect(_user_saved, sender=User, dispatch_uid="connections.user_saved")
     post_delete.connect(_user_deleted, sender=User, dispatch_uid="connections.user_deleted")
     post_save.connect(_provider_saved, sender=OAuthProvider, dispatch_uid="connections.provider_saved")
@@ -28,8 +29,8 @@ def _user_deleted(**_: object) -> None:
     transaction.on_commit(_collect)
 
 
-def _provider_saved(instance: OAuthProvider, **_: object) -> None:
-    if instance.deleted_at is not None:
+def _provider_saved(instance: OAuthProvider, created: bool, **_: object) -> None:
+    if instance.deleted_at is not None or (not created and cut_off.has_cut_off(instance)):
         transaction.on_commit(_collect)
 
 

@@ -12,8 +12,9 @@ from clients.api.errors import NotAnswered
 from clients.api.permissions import caller
 from clients.api.resources import NamedResource
 from clients.api.strict import NoFields
-from mcpservers import authoring, discovery
+from mcpservers import authoring, discovery, impact
 from mcpservers.api.filters import ServerFilter
+from mcpservers.api.impact import SCOPE_IMPACT_EXAMPLES, ImpactSerializer, RequiredScopesSerializer
 from mcpservers.api.serializers import MCPServerSerializer, ToolAnswerSerializer, ToolCallSerializer, ToolsSerializer
 from mcpservers.dataplane import local_call
 from mcpservers.models import MCPServer
@@ -25,11 +26,21 @@ class MCPServerViewSet(NamedResource[MCPServer]):
     queryset = MCPServer.objects.all()
     serializer_class: type[BaseSerializer[MCPServer]] = MCPServerSerializer
     filterset_class = ServerFilter
-    rights_asked: ClassVar = {"tools": "view", "refresh_tools": "change", "call_tool": "use"}
+    rights_asked: ClassVar = {"scope_impact": "change", "tools": "view", "refresh_tools": "change", "call_tool": "use"}
 
     def perform_destroy(self, instance: MCPServer) -> None:
         """Delete the server."""
         authoring.delete(caller(self.request), instance)
+
+    @extend_schema(request=RequiredScopesSerializer, responses=ImpactSerializer, examples=SCOPE_IMPACT_EXAMPLES)
+    @action(detail=True, methods=["post"], url_path="scope-impact")
+    def scope_impact(self, request: Request, name: str) -> Response:
+        """Say how many users would have to reconnect with these required scopes; nothing is changed."""
+        server = self.get_object()
+        body = RequiredScopesSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        found = impact.scope_impact(server, body.validated_data["required_scopes"])
+        return Response({"reconnects": found.reconnects, "detail": found.sentence})
 
     @extend_schema(responses=ToolsSerializer)
     @action(detail=True, methods=["get"])
