@@ -33,6 +33,7 @@ class ServerAdmin(RightsAdmin):
 
     form = ServerForm
     create_label = "Create server"
+    change_form_before_template = "admin/mcpservers/question.html"
     change_form_outer_after_template = "admin/gateway/tools.html"
     list_display_links = None
     list_display = ("name_link", "description", "mode_word", "provider", "tool_count", "state", "updated")
@@ -82,9 +83,12 @@ class ServerAdmin(RightsAdmin):
         ]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Tell the table of tools whether the viewer may refresh it."""
+        """Tell the table of tools whether the viewer may refresh it; a question is no error."""
         server = kwargs.get("obj")
         context["may_refresh"] = server is not None and self.has_change_permission(request, server)
+        form = context["adminform"].form
+        if getattr(form, "question", "") and set(form.errors) == {"required_scopes"}:
+            context["errors"] = None
         return super().render_change_form(request, context, *args, **kwargs)
 
     def detail_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple, cast
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
@@ -17,9 +18,10 @@ from unfold.widgets import (
 
 from clients import rights
 from clients.admin_forms import AuthoredForm, LinesField, PickField
-from mcpservers import authoring
+from mcpservers import authoring, impact
 from mcpservers.models import MCPServer
 from mcpservers.validation import MODES_NOW
+from providers.impact import Impact
 from providers.models import OAuthProvider
 from vault.models import Secret
 
@@ -143,6 +145,9 @@ class ServerForm(AuthoredForm):
         "Tick to bind the server to the new one.",
     )
 
+    question = ""
+    confirmation = ""
+
     class Meta:
         model = MCPServer
         fields: ClassVar = ["name", "description", "enabled", "url", "consent_delivery"]
@@ -198,8 +203,26 @@ class ServerForm(AuthoredForm):
         instance.auth = kept
 
     def author(self, instance: MCPServer) -> None:
-        """Save through the verb."""
+        """Save through the verb, after asking once about those who will have to reconnect."""
+        found = _reconnects(instance)
+        if found and self.data.get("confirmed") != _asked(instance):
+            self.question, self.confirmation = found.sentence, _asked(instance)
+            raise ValidationError({"required_scopes": ValidationError(found.sentence, code="confirm")})
         authoring.save(self.actor, instance, attach_again=bool(self.cleaned_data.get("attach_again")))
+
+
+def _reconnects(server: MCPServer) -> Impact | None:
+    """Return what a change of required scopes costs, if it costs anybody anything."""
+    before = MCPServer.objects.filter(pk=server.pk).first()
+    if before is None or before.auth.get("provider_name") != server.auth.get("provider_name"):
+        return None
+    found = impact.scope_impact(before, server.required_scopes)
+    return found if found.reconnects else None
+
+
+def _asked(server: MCPServer) -> str:
+    """Return what a confirmation is of: other scopes are asked about again."""
+    return " ".join(server.required_scopes)
 
 
 def _called(provider: OAuthProvider) -> str:

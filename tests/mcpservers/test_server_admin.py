@@ -301,3 +301,35 @@ def test_the_list_asks_as_often_for_forty_as_for_one(admin: User, provider: OAut
     for number in range(40):
         factories.make_server(f"server-{number}", provider=provider)
     assert queries_of(client, page(MCPServer)) == before
+
+
+def test_whom_new_scopes_cost_a_consent_is_said_before_they_are_saved(
+    admin: User, alice: User, provider: OAuthProvider
+) -> None:
+    server = factories.make_server(provider=provider, url=HERE)
+    factories.make_vault_entry(alice, provider)
+    factories.allow(alice, server, "use")
+    client = signed_in(admin)
+    sent = filled(client, page(server, "change"), required_scopes="read write")
+    asked = client.post(page(server, "change"), sent)
+    shown = asked.content.decode()
+    assert asked.status_code == 200
+    assert "1 connection has to reconnect to be granted write" in shown
+    assert "Please correct" not in shown
+    server.refresh_from_db()
+    assert server.required_scopes == ["read"]
+    # The answer counts for what was asked: other scopes are a new question.
+    other = client.post(page(server, "change"), {**sent, "confirmed": "read write", "required_scopes": "read admin"})
+    assert "to be granted admin" in other.content.decode()
+    assert client.post(page(server, "change"), {**sent, "confirmed": "read write"}).status_code == 302
+    server.refresh_from_db()
+    assert server.required_scopes == ["read", "write"]
+
+
+def test_scopes_that_cost_nobody_anything_are_saved_at_once(admin: User, alice: User, provider: OAuthProvider) -> None:
+    server = factories.make_server(provider=provider, url=HERE, required_scopes=["read", "write"])
+    factories.make_vault_entry(alice, provider, scopes_granted=["read", "write"])
+    factories.allow(alice, server, "use")
+    client = signed_in(admin)
+    sent = filled(client, page(server, "change"), required_scopes="read")
+    assert client.post(page(server, "change"), sent).status_code == 302
