@@ -62,6 +62,12 @@ def needs_reseal(owner: Owned, column: str) -> bool:
     return False
 
 
+def resealed(owner: Owned, column: str) -> Sealed:
+    """Return the column's value under the newest key; the row is left as it is. Raises Unreadable."""
+    open_sealed(owner, column)
+    return Sealed(cipher().rotate(getattr(owner, column).ciphertext))
+
+
 def _place(owner: Owned, column: str) -> list[str]:
     return [_label(owner), column, owner.sealed_owner()]
 
