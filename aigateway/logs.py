@@ -20,6 +20,8 @@ SECRET_SHAPES = re.compile(
     r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
     r"|(://)[^/\s@]+@"
     r"|(\baigw_)[\w-]{8,}"
+    # A validation error of pydantic quotes what was sent.
+    r"|(\binput_value=).+?(?=, input_type=|$)"
 )
 
 
@@ -51,7 +53,7 @@ def redacted(text: str) -> str:
 def _keep_label(match: re.Match[str]) -> str:
     if match.group(3):
         return "://[redacted]@"
-    return f"{match.group(1) or match.group(2) or match.group(4)}[redacted]"
+    return f"{next(filter(None, match.group(1, 2, 4, 5)), '')}[redacted]"
 
 
 def _add_request(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

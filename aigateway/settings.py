@@ -348,5 +348,7 @@ LOGGING = {
             "aiohttp.access",
             "axes",
         )
-    },
+    }
+    # The SDK quotes what a server sent, which may be the credential that it was sent. Discovery says what matters.
+    | {"mcp": {"level": "CRITICAL"}},
 }

@@ -3,7 +3,8 @@
 A `user_oauth` server is asked with the token of the user who asks, or of the one who connected first.
 """
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,11 @@ from outbound.errors import OutboundError, as_outbound_error
 from outbound.mcp_http import guarded_mcp_client
 from vault import secrets
 
+logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 20.0
 MAX_PAGES = 50
 MAX_ROWS = 2000
+CHECK = "Check its address and credential."
 
 
 class DiscoveryFailed(Exception):
@@ -108,18 +111,29 @@ async def _ask(url: str, headers: dict[str, str]) -> DiscoveryResult:
             ) as client,
         ):
             return await _read(client)
-    except* MCPError as group:
-        raise DiscoveryFailed(_refusal(group)) from None
-    except* (OutboundError, OSError, TimeoutError) as group:
-        raise DiscoveryFailed(str(as_outbound_error(group))) from None
+    except Exception as exc:
+        raise DiscoveryFailed(_reason(list(_single(exc)))) from None
 
 
-def _refusal(group: BaseExceptionGroup[MCPError]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    code = error.code if isinstance(error, MCPError) else 0
-    return f"The server does not answer as an MCP server (JSON-RPC error {code}). Check its address and credential."
+def _single(error: Exception) -> Iterator[Exception]:
+    """Yield what is in a group of errors, whatever its depth."""
+    for inner in error.exceptions if isinstance(error, ExceptionGroup) else ():
+        yield from _single(inner)
+    if not isinstance(error, ExceptionGroup):
+        yield error
+
+
+def _reason(errors: list[Exception]) -> str:
+    """Say why there is no answer; of the errors that come together, the server's own word first."""
+    for error in errors:
+        if isinstance(error, MCPError):
+            return f"The server does not answer as an MCP server (JSON-RPC error {error.code}). {CHECK}"
+    for error in errors:
+        if isinstance(error, OutboundError | OSError):
+            return str(as_outbound_error(error))
+    # The class only: what the SDK says of an answer that it trips over quotes the answer (H02).
+    logger.warning("discovery met an unreadable answer", extra={"error": type(errors[0]).__name__})
+    return f"The server does not answer as an MCP server. {CHECK}"
 
 
 async def _read(client: Client) -> DiscoveryResult:

@@ -1,5 +1,7 @@
 """Discovery and the gateway's own calls, against a server of the official SDK."""
 
+import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,11 +10,13 @@ from django.contrib.auth.models import User
 from mcp.server.mcpserver import MCPServer as SdkServer
 from pytest_django import Settings
 
+from aigateway import logs
 from mcpservers import discovery
 from mcpservers.dataplane import local_call
 from mcpservers.models import MCPServer
 from mcpservers.tasks import discover_for_connection
 from tests import factories
+from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.serving import serving
 
 
@@ -104,3 +108,43 @@ def test_the_gateways_own_call_offers_consent_like_any_other(sdk_url: str, trans
     factories.allow(alice, factories.make_server(url=sdk_url, provider=provider), "use")
     answer = local_call.call_tool(alice, "tools", "shout", {"text": "hey"})
     assert answer["error"]["data"]["reason"] == "OAuthConnectionRequired"
+
+
+KEY = "cAnArY0123456789abcdef"
+
+
+async def _in_an_event(key: str, request: Any, wire: Any) -> None:
+    await wire.start(200)
+    await wire.piece(f"data: {key}\n\n".encode(), False)
+
+
+async def _as_the_error(key: str, request: Any, wire: Any) -> None:
+    await wire(200, {"jsonrpc": "2.0", "id": request.message.get("id"), "error": {"code": -32603, "message": key}})
+
+
+async def _as_the_result(key: str, request: Any, wire: Any) -> None:
+    result = {"protocolVersion": "2025-11-25", "tools": key}
+    await wire(200, {"jsonrpc": "2.0", "id": request.message.get("id"), "result": result}, mcp_session_id=key)
+
+
+async def _as_a_list(key: str, request: Any, wire: Any) -> None:
+    await wire(200, json.dumps([key] * 3).encode())
+
+
+@pytest.mark.threat("H01", "H02")
+@pytest.mark.parametrize("echo", [_in_an_event, _as_the_error, _as_the_result, _as_a_list])
+def test_a_server_that_sends_its_credential_back_brings_it_into_no_log(
+    echo: Any, transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def misbehave(request: Any, wire: Any) -> None:
+        key = (request.header("authorization") or "").removeprefix("Bearer ")
+        await (wire(405) if request.method == "GET" else echo(key, request, wire))
+
+    factories.make_secret("MCP_KEY", KEY)
+    with serving(FakeMcpServer(behave=misbehave)) as url, caplog.at_level(logging.INFO):
+        row = factories.make_server(url=f"{url}/mcp", auth={"mode": "static_key", "key_ref": "MCP_KEY"})
+        with pytest.raises(discovery.DiscoveryFailed) as failed:
+            discovery.refresh_tools(row, user_id=None)
+    row.refresh_from_db()
+    written = [logs.json_formatter().format(record) for record in caplog.records]
+    assert KEY not in "".join([*written, str(failed.value), row.discovery_error, repr(row.capabilities)])
