@@ -27,3 +27,7 @@ class NamedResource(PermissionActions, ModelViewSet[M]):
     def get_queryset(self) -> QuerySet[M]:
         """Return the rows that the caller may view."""
         return rights.allowed(self.request.user, "view", super().get_queryset())
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        """Send no Location: DRF would take the field `url`, which is where an MCP server is, not the new resource."""
+        return {}

@@ -264,3 +264,8 @@ def test_the_creator_gets_rights_on_the_server(alice: User) -> None:
         "change",
         "delete",
     ]
+
+
+def test_what_was_created_is_not_said_to_be_at_the_upstreams_address(admin: User) -> None:
+    answer = send(admin, "post", SERVERS, server_body())
+    assert (answer.status_code, "Location" in answer.headers) == (201, False)
