@@ -16,6 +16,7 @@ FIELDS = (
     "name",
     "display_name",
     "preset",
+    "preset_parameters",
     *ENDPOINTS,
     "account_claim",
     "resource",
@@ -49,7 +50,7 @@ def save(actor: User, provider: OAuthProvider) -> OAuthProvider:
     Raises ValidationError with the contract's codes by field, and PermissionRefused; nothing is saved then.
     """
     try:
-        names.refuse_changes(OAuthProvider.objects, provider, "name")
+        names.refuse_changes(OAuthProvider.objects, provider, "name", "preset")
         # Looks up host names, so it stays outside the transaction.
         provider.full_clean()
         with names.one_per_name("OAuth provider"), transaction.atomic():

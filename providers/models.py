@@ -71,6 +71,7 @@ class OAuthProvider(models.Model):
     name = models.CharField(max_length=63, validators=[valid_name])
     display_name = models.CharField(max_length=100)
     preset = models.CharField(max_length=63, blank=True)
+    preset_parameters = models.JSONField(default=dict, blank=True)
     authorization_endpoint = models.CharField(max_length=2000)
     token_endpoint = models.CharField(max_length=2000)
     revocation_endpoint = models.CharField(max_length=2000, blank=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
-from django_filters.rest_framework import ChoiceFilter
+from django_filters.rest_framework import CharFilter, ChoiceFilter
 
 from clients.api.strict import NamedFilter, YesNoFilter
 from providers.models import AuthMethod, CallbackMode, GrantType, OAuthProvider
@@ -13,6 +13,7 @@ from providers.models import AuthMethod, CallbackMode, GrantType, OAuthProvider
 class ProviderFilter(NamedFilter):
     """Exact filters on the enumerated fields; `grant_types` finds those that offer the grant."""
 
+    preset = CharFilter("preset")
     token_endpoint_auth_method = ChoiceFilter(choices=AuthMethod.choices)
     callback_mode = ChoiceFilter(choices=CallbackMode.choices)
     grant_types = ChoiceFilter(choices=GrantType.choices, method="offering")

@@ -75,7 +75,7 @@ def test_a_session_may_read_and_needs_csrf_to_write(alice: User, browser: Client
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
 @pytest.mark.parametrize(
-    "path", ["", "nowhere/", "secrets", "secrets/lower-case/", "oauth-provider-presets/", "secrets/A%00/"]
+    "path", ["", "nowhere/", "secrets", "secrets/lower-case/", "oauth-provider-preset/", "secrets/A%00/"]
 )
 def test_an_address_that_is_none_is_a_404_of_the_apis_shape(alice: User, method: str, path: str) -> None:
     answer = send(alice, method, f"/api/v1/{path}")
