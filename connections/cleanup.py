@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from audit import trail
+from connections.cut_off import wipe_cut_off
 from connections.models import ConsentRequest
 from connections.revocation import retry_revocations
 from providers.models import OAuthProvider
@@ -30,7 +31,8 @@ class Collected:
 
 
 def collect_orphans() -> Collected:
-    """Retire orphaned entries, tell their providers, and delete what is then left of no use."""
+    """Retire orphaned entries, tell their providers, wipe what was cut off, delete what is then left of no use."""
+    wipe_cut_off()
     retired = _retire_orphans()
     if retired:
         retry_revocations()

@@ -15,12 +15,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connections import consent, freshness, registry
+from connections.cut_off import PROVIDER_CHANGED
 from connections.freshness import Action
 from connections.registry import ServerNeed
 from providers.models import OAuthProvider
 from vault.models import VaultEntry
-
-PROVIDER_CHANGED = "provider_changed"
 
 
 class Status(StrEnum):

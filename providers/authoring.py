@@ -8,6 +8,7 @@ from django.db import transaction
 
 from audit import trail
 from clients import rights
+from providers import impact
 from providers.models import OAuthProvider
 from providers.validation import ENDPOINTS
 from vault import names, secrets
@@ -80,6 +81,7 @@ def _save(actor: User, provider: OAuthProvider) -> None:
         trail.record(f"{TARGET}.created", actor=actor, target_type=TARGET, target=provider.name, uid=str(provider.uid))
         rights.give_to_creator(actor, provider)
     elif changed:
+        cut = impact.cut_off(before, provider)
         provider.save(update_fields=[*changed, "updated_at"])
         trail.record(
             f"{TARGET}.changed",
@@ -88,6 +90,7 @@ def _save(actor: User, provider: OAuthProvider) -> None:
             target=provider.name,
             fields=changed,
             hosts=_hosts(before, provider, changed),
+            cut_off=cut,
         )
 
 
