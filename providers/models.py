@@ -154,8 +154,9 @@ class OAuthProvider(models.Model):
 
 def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
     """Return the providers, tombstones included, whose client secret is one of these."""
-    rows = OAuthProvider.everything.filter(client_secret_ref__in=refs).values_list("client_secret_ref", "name")
-    return [(ref, Use("oauth-provider", name)) for ref, name in rows]
+    rows = OAuthProvider.everything.filter(client_secret_ref__in=refs).order_by("name", "pk")
+    fields = rows.values_list("client_secret_ref", "name", "deleted_at")
+    return [(ref, Use("oauth-provider", name, is_deleted=deleted_at is not None)) for ref, name, deleted_at in fields]
 
 
 class OAuthProviderUserObjectPermission(UserObjectPermissionBase):

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget
 
@@ -15,6 +16,8 @@ from clients.admin_forms import AuthoredForm
 from clients.rights_admin import RightsAdmin, chips, code, moment
 from vault import registry, secrets
 from vault.models import Secret
+
+FORCE = "Delete it all the same: what uses it will fail"
 
 
 class SecretForm(AuthoredForm):
@@ -101,13 +104,19 @@ class SecretAdmin(RightsAdmin):
         return page
 
     def remove(self, request: HttpRequest, obj: Secret) -> None:
-        """Delete a secret that nothing uses."""
-        secrets.delete(obj, actor=request.user)  # type: ignore[arg-type]
+        """Delete a secret that nothing uses, or one whose users were shown and accepted."""
+        secrets.delete(obj, actor=request.user, is_forced=_is_forced(request))  # type: ignore[arg-type]
 
-    def keeps(self, objs: Iterable[Secret]) -> list[str]:
-        """Name what still uses the secrets."""
-        by_name = registry.used_by_each([secret.name for secret in objs])
-        return [f"{use.kind} {use.name} uses {name}" for name, uses in by_name.items() for use in uses]
+    def get_deleted_objects(self, objs: Iterable[Secret], request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        """Show what uses a secret: it stands in the way, until one asks to delete the secret all the same."""
+        rows = list(objs)
+        names, counts, lacking, _ = super().get_deleted_objects(rows, request)
+        by_name = registry.used_by_each([secret.name for secret in rows])
+        uses = [f"{use} uses {name}" for name, used_by in by_name.items() for use in used_by]
+        if not uses or not _is_forced(request):
+            ask = [format_html('<a href="?force=true">{}</a>', FORCE)] if uses and _is_one(request) else []
+            return names, counts, lacking, [*uses, *ask]
+        return [*names, [f"{use}, and will fail" for use in uses]], counts, lacking, []
 
     @admin.display(description="Name", ordering="name")
     def name_code(self, secret: Secret) -> SafeString:
@@ -122,7 +131,17 @@ class SecretAdmin(RightsAdmin):
     @admin.display(description="Used by")
     def users(self, secret: Secret) -> SafeString:
         """Return what refers to the secret."""
-        return chips(f"{use.kind} {use.name}" for use in _uses(secret))
+        return chips(str(use) for use in _uses(secret))
+
+
+def _is_one(request: HttpRequest) -> bool:
+    """Tell whether this is the page of one secret: several at once are never forced."""
+    match = request.resolver_match
+    return bool(match and match.url_name == "vault_secret_delete")
+
+
+def _is_forced(request: HttpRequest) -> bool:
+    return _is_one(request) and request.GET.get("force") == "true"
 
 
 def _uses(secret: Secret) -> list[registry.Use]:

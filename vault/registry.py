@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Something that refers to a secret: `kind` as in the API (`oauth-provider`), and its `name`."""
+    """Something that refers to a secret: `kind` as in the API (`oauth-provider`), and its `name`.
+
+    `is_deleted`: it is gone from every list, and needs the secret until what is left of it has been revoked.
+    """
 
     kind: str
     name: str
+    is_deleted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}{' (deleted, tokens to revoke)' if self.is_deleted else ''}"
 
 
 UsersOfSecrets = Callable[[Collection[str]], Iterable[tuple[str, Use]]]

@@ -25,7 +25,7 @@ class SecretInUse(Exception):
     """The secret cannot be deleted: something refers to it."""
 
     def __init__(self, name: str, uses: list[registry.Use]) -> None:
-        named = ", ".join(f"{use.kind} {use.name}" for use in uses)
+        named = ", ".join(str(use) for use in uses)
         super().__init__(f"Secret {name} is used by {named}. Change or delete these first.")
         self.uses = uses
 
@@ -84,13 +84,17 @@ def read(name: str, *, purpose: str) -> str:
     return value or ""
 
 
-def delete(secret: Secret, *, actor: User) -> None:
-    """Delete a secret that nothing refers to. Raises SecretInUse."""
+def delete(secret: Secret, *, actor: User, is_forced: bool = False) -> None:
+    """Delete a secret that nothing refers to, or any when forced: whatever uses it then fails with SecretNotFound.
+
+    Raises SecretInUse.
+    """
     with transaction.atomic():
         uses = registry.used_by(secret.name)
-        if uses:
+        if uses and not is_forced:
             raise SecretInUse(secret.name, uses)
-        trail.record("secret.deleted", actor=actor, target_type="secret", target=secret.name)
+        used_by = [str(use) for use in uses]
+        trail.record("secret.deleted", actor=actor, target_type="secret", target=secret.name, used_by=used_by)
         secret.delete()
 
 

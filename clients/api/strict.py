@@ -57,11 +57,12 @@ class YesNoFilter(ChoiceFilter):  # type: ignore[misc]
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
-    """Filters of the view's FilterSet; any other query parameter is refused."""
+    """Filters of the view's FilterSet, and `view.parameters` of an action; any other query parameter is refused."""
 
     def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
         """Return the rows asked for. Raises ValidationError."""
-        refuse_unknown_parameters(request.query_params, view.filterset_class.base_filters)
+        own = getattr(view, "parameters", {}).get(view.action, ())
+        refuse_unknown_parameters(request.query_params, {*view.filterset_class.base_filters, *own})
         return super().filter_queryset(request, queryset, view)
 
 

@@ -73,6 +73,26 @@ def test_a_secret_in_use_is_named_and_stays(superuser: User) -> None:
     assert Secret.objects.filter(pk=secret.pk).exists()
 
 
+def test_a_used_secret_goes_when_its_users_were_shown_and_accepted(superuser: User) -> None:
+    factories.make_provider()
+    secret = Secret.objects.get()
+    client = signed_in(superuser)
+    refused = client.get(page(secret, "delete")).content.decode()
+    assert 'href="?force=true"' in refused
+    assert 'name="post"' not in refused
+    shown = client.get(f"{page(secret, 'delete')}?force=true").content.decode()
+    assert "oauth-provider github uses GITHUB_CLIENT_SECRET, and will fail" in shown
+    assert 'name="post"' in shown
+    assert Secret.objects.exists()
+    client.post(
+        f"{page(Secret)}?force=true", {"action": "delete_selected", "_selected_action": [secret.pk], "post": "yes"}
+    )
+    assert Secret.objects.exists()
+    client.post(f"{page(secret, 'delete')}?force=true", {"post": "yes"})
+    assert not Secret.objects.exists()
+    assert Event.objects.get(action="secret.deleted").data["used_by"] == ["oauth-provider github"]
+
+
 def test_an_unused_secret_is_deleted_through_its_verb(superuser: User) -> None:
     secret = factories.make_secret()
     signed_in(superuser).post(page(secret, "delete"), {"post": "yes"})

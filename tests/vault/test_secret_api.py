@@ -77,11 +77,38 @@ def test_a_secret_in_use_stays_and_says_who_uses_it(admin: User) -> None:
     factories.make_provider("github")
     factories.make_server("tools", auth={"mode": "static_key", "key_ref": "GITHUB_CLIENT_SECRET"})
     path = f"{SECRETS}GITHUB_CLIENT_SECRET/"
-    uses = [{"kind": "oauth-provider", "name": "github"}, {"kind": "mcp-server", "name": "tools"}]
+    uses = [
+        {"kind": "oauth-provider", "name": "github", "deleted": False},
+        {"kind": "mcp-server", "name": "tools", "deleted": False},
+    ]
     assert send(admin, "get", path).json()["used_by"] == uses
     answer = send(admin, "delete", path)
     assert (answer.status_code, findings(answer)) == (400, [("in_use", "name")])
     assert "oauth-provider github, mcp-server tools" in answer.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(("query", "status"), [("?force=false", 400), ("?force=yes", 400), ("?forced=true", 400)])
+def test_nothing_but_force_true_forces(admin: User, query: str, status: int) -> None:
+    factories.make_provider("github")
+    assert send(admin, "delete", f"{SECRETS}GITHUB_CLIENT_SECRET/{query}").status_code == status
+    assert send(admin, "get", f"{SECRETS}GITHUB_CLIENT_SECRET/?force=true").status_code == 400
+    assert Secret.objects.exists()
+
+
+def test_a_forced_deletion_says_in_the_trail_what_it_broke(admin: User, alice: User) -> None:
+    factories.make_provider("github")
+    buried = factories.make_provider("gone", client_secret_ref="GITHUB_CLIENT_SECRET")
+    buried.delete()
+    path = f"{SECRETS}GITHUB_CLIENT_SECRET/"
+    assert [use["deleted"] for use in send(admin, "get", path).json()["used_by"]] == [False, True]
+    assert "?force=true" in send(admin, "delete", path).json()["errors"][0]["detail"]
+    factories.allow(alice, Secret.objects.get(), "view")
+    assert send(alice, "delete", f"{path}?force=true").status_code == 403
+    assert send(admin, "delete", f"{path}?force=true").status_code == 204
+    told = Event.objects.get(action="secret.deleted").data["used_by"]
+    assert told == ["oauth-provider github", "oauth-provider gone (deleted, tokens to revoke)"]
+    with pytest.raises(secrets.SecretNotFound):
+        secrets.read("GITHUB_CLIENT_SECRET", purpose="test")
 
 
 def test_a_free_secret_goes(admin: User) -> None:

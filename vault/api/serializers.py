@@ -11,10 +11,11 @@ from vault.models import Secret
 
 
 class UseSerializer(serializers.Serializer[registry.Use]):
-    """Something that refers to the secret."""
+    """Something that refers to the secret; `deleted` while its tokens still have to be revoked with it."""
 
     kind = serializers.CharField()
     name = serializers.CharField()
+    deleted = serializers.BooleanField()
 
 
 class SecretListSerializer(serializers.ListSerializer[Any]):
@@ -44,10 +45,10 @@ class SecretSerializer(StrictFields, serializers.ModelSerializer[Secret]):
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}}
 
     @extend_schema_field(UseSerializer(many=True))
-    def get_used_by(self, secret: Secret) -> list[dict[str, str]]:
+    def get_used_by(self, secret: Secret) -> list[dict[str, Any]]:
         """Return what refers to the secret."""
         uses = registry.used_by(secret.name) if self.uses is None else self.uses[secret.name]
-        return [{"kind": use.kind, "name": use.name} for use in uses]
+        return [{"kind": use.kind, "name": use.name, "deleted": use.is_deleted} for use in uses]
 
     def create(self, validated_data: dict[str, Any]) -> Secret:
         """Seal and save a new secret."""
