@@ -1,6 +1,6 @@
 """Placeholders in a preset's URLs: what may stand in them, and the sentences that say so.
 
-Every rule keeps the value inside its own part of the URL: no value can choose a scheme, another host or a path.
+Every rule keeps the value inside its own part of the URL: none can bring a scheme, a path or a user name along.
 """
 
 import re
@@ -15,10 +15,13 @@ NOT_IN_A_URL = "no https://, no slash, no user name"
 # How a placeholder's value must look, and that rule in words. Each keeps the value inside its part of the URL.
 RULES = {
     "host": (
-        re.compile(rf"\A(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})+(?::[1-9][0-9]{{0,4}})?\Z", re.IGNORECASE),
+        re.compile(rf"\A(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})+(?::[1-9][0-9]{{0,4}})?\Z", re.IGNORECASE | re.ASCII),
         f"a host name with its dots, {NOT_IN_A_URL}",
     ),
-    "label": (re.compile(rf"\A{LABEL}\Z", re.IGNORECASE), f"one part of a host name: no dots, {NOT_IN_A_URL}"),
+    "label": (
+        re.compile(rf"\A{LABEL}\Z", re.IGNORECASE | re.ASCII),
+        f"one part of a host name: no dots, {NOT_IN_A_URL}",
+    ),
     "id": (
         re.compile(r"\A(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?\Z"),
         f"an id of letters, digits, dots, hyphens and underscores: {NOT_IN_A_URL}",

@@ -117,6 +117,13 @@ def test_the_catalog_is_large_and_every_category_is_served() -> None:
     assert min(counts.values()) >= 6
 
 
+def test_the_documentation_lists_every_preset() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text()
+    for category in presets.CATEGORIES:
+        names = ", ".join(f"`{preset.name}`" for preset in presets.search(category=category))
+        assert f"| {category} | {names} |" in page
+
+
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
@@ -179,7 +186,7 @@ def test_an_unknown_name_is_no_preset_and_has_no_quirks(name: str) -> None:
         ("okta", ["", "https://acme.okta.com", "acme.okta.com/", "evil.com/..@x", "admin@acme.okta.com", "acme",
                   "acme.okta.com?x", "acme.okta.com#x", "acme.okta.com\n", " acme.okta.com", "-acme.okta.com",
                   "acme.okta.com:443:1", "acme.okta.com:", "acme..okta.com", "{domain}.com", "a" * 300 + ".com",
-                  "acmé.okta.com", 5, None, ["acme.okta.com"]]),
+                  "acmé.okta.com", "\u017flack.com", "o\u212ata.com", 5, None, ["acme.okta.com"]]),
         ("zendesk", ["evil.com", "evil.com/", "evil.com#", "a@b", "a:b", "acme.", "", "a b", "-a", "a-"]),
         ("microsoft-entra-id", ["../common", "a/b", "..", "a..b", "a%2fb", ".a", "a?b", ""]),
         ("zoho-crm", ["com/", "de", "com.", ""]),
