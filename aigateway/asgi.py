@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 
@@ -30,7 +31,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(receive, send)
     else:
-        await _answering(scope["path"])(scope, receive, send)
+        # A proxy may have ended TLS: whether we are on https is told by our public address, never by the request.
+        public = {**scope, "scheme": settings.AIGW_BASE_URL.partition(":")[0]}
+        await _answering(scope["path"])(public, receive, send)
 
 
 def _answering(path: str) -> Application:

@@ -106,11 +106,11 @@ def _bearer(header: str) -> str:
 
 
 def _is_own_host(host: str) -> bool:
-    return host.lower() == _own_host() or host.lower() == urlsplit(settings.AIGW_BASE_URL).hostname
-
-
-def _own_host() -> str:
-    return urlsplit(settings.AIGW_BASE_URL).netloc.lower()
+    """Tell whether a Host header is that of our public address, whose scheme's own port may be written out."""
+    own = urlsplit(settings.AIGW_BASE_URL)
+    name = own.netloc.lower()
+    usual = f"{name}:{443 if own.scheme == 'https' else 80}" if own.port is None else own.hostname
+    return host.lower() in (name, usual)
 
 
 def _is_own_origin(origin: str) -> bool:

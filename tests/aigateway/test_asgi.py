@@ -92,3 +92,60 @@ def test_what_was_used_is_written_at_a_clean_stop(alice: User) -> None:
 )
 def test_paths_are_answered_by(path: str, answering: object) -> None:
     assert asgi._answering(path) is answering
+
+
+async def ask(path: str, host: str = "gateway.test", method: str = "GET") -> tuple[int, dict[str, str]]:
+    """Send a request as it arrives behind a proxy that ended TLS; return status and headers."""
+    sent: list[dict[str, Any]] = []
+    never = asyncio.Event()
+    bodies = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        event = next(bodies, None)
+        if event is None:
+            await never.wait()
+        return event
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", host.encode())],
+        "client": ("127.0.0.1", 1),
+    }
+    await asgi.application(scope, receive, send)
+    start = sent[0]
+    return start["status"], {key.decode().lower(): value.decode() for key, value in start["headers"]}
+
+
+@pytest.mark.parametrize(("base_url", "is_told"), [("https://gateway.test", True), ("http://gateway.test", False)])
+async def test_whether_the_gateway_is_on_https_comes_from_its_public_address(
+    base_url: str, is_told: bool, settings: Settings
+) -> None:
+    settings.AIGW_BASE_URL = base_url
+    status, headers = await ask("/api/v1/schema/")
+    assert (status, "strict-transport-security" in headers) == (200, is_told)
+
+
+@pytest.mark.threat("A13")
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("gateway.test", 401),
+        ("GATEWAY.test", 401),
+        ("gateway.test:443", 401),
+        ("gateway.test:8443", 400),
+        ("evil.example", 400),
+        ("gateway.test.evil.example", 400),
+        ("", 400),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+async def test_the_data_plane_answers_to_its_public_host_only(host: str, expected: int) -> None:
+    status, _ = await ask("/mcp/v1/tools", host, "POST")
+    assert status == expected

@@ -108,3 +108,13 @@ def test_the_api_describes_itself_without_anyone_elses_help(alice: User) -> None
     assert "POST /api/v1/secrets/" in html
     assert "<script" not in html
     assert "https://" not in html
+
+
+@pytest.mark.threat("A13")
+def test_links_between_pages_come_from_the_public_address(admin: User) -> None:
+    for name in ("first", "second", "third"):
+        factories.make_server(name)
+    client = Client(headers={"host": "gateway.test:8080", "authorization": f"Bearer {factories.make_api_token(admin)}"})
+    page = client.get("/api/v1/mcp-servers/?page=2&page_size=1").json()
+    assert page["next"] == "https://gateway.test/api/v1/mcp-servers/?page=3&page_size=1"
+    assert page["previous"] == "https://gateway.test/api/v1/mcp-servers/?page_size=1"
