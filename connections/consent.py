@@ -20,7 +20,7 @@ from connections import destinations, granting, tickets, trips
 from connections.granting import Connected
 from connections.models import ConsentRequest
 from connections.refusals import ASK_ADMIN, Code, ConsentRefused, authorization_error, token_error
-from providers import oauth2
+from providers import oauth2, promises
 from providers.models import OAuthProvider
 from vault import entries
 from vault.models import VaultEntry
@@ -64,15 +64,17 @@ def read_ticket(user: User, query: QueryDict) -> Offer:
 
 def begin(user: User, session: SessionBase, offer: Offer) -> str:
     """Remember the trip and return the provider's address to send the browser to. Raises ConsentRefused."""
+    _let_go_of_database()
+    promises.refresh(offer.provider, now=timezone.now())
     client = destinations.client_of(offer.provider)
-    code_verifier = oauth2.new_code_verifier()
+    code_verifier = _code_verifier(client, offer.provider)
     state = trips.start(
         user_id=user.pk,
         session=session,
         provider=offer.provider,
         scopes=offer.scopes,
         server_name=offer.server_name,
-        code_verifier=code_verifier,
+        code_verifier=code_verifier or "",
         now=timezone.now(),
     )
     _record("oauth.consent.started", user, offer.provider, scopes=list(offer.scopes), server=offer.server_name)
@@ -119,7 +121,7 @@ def _complete(user: User, provider: OAuthProvider, trip: ConsentRequest, query: 
     if code_verifier is None:
         raise ConsentRefused(Code.STATE_UNKNOWN, "What was remembered of this connection can no longer be read.")
     _let_go_of_database()
-    answer = _exchange(client, provider, code=code, code_verifier=code_verifier)
+    answer = _exchange(client, provider, code=code, code_verifier=code_verifier or None, asked=trip.scopes)
     account = oauth2.userinfo_account(client, answer.access_token, id_token=answer.id_token) or ""
     try:
         destinations.unchanged(trip)
@@ -144,14 +146,28 @@ def _code(client: oauth2.RegisteredClient, provider: OAuthProvider, query: Query
     return code
 
 
+def _code_verifier(client: oauth2.RegisteredClient, provider: OAuthProvider) -> str | None:
+    """Return a verifier, or None for a provider that breaks on PKCE; refuse what PKCE must protect and cannot."""
+    try:
+        return oauth2.code_verifier_for(client)
+    except oauth2.PKCERefused as exc:
+        what = f"{provider.display_name} cannot be connected. {exc.sentence}"
+        raise ConsentRefused(Code.PKCE_NOT_AVAILABLE, what, ASK_ADMIN, reason=exc.why) from None
+
+
 def _exchange(
-    client: oauth2.RegisteredClient, provider: OAuthProvider, *, code: str, code_verifier: str
+    client: oauth2.RegisteredClient,
+    provider: OAuthProvider,
+    *,
+    code: str,
+    code_verifier: str | None,
+    asked: Sequence[str],
 ) -> oauth2.TokenAnswer:
     name = provider.display_name
     try:
-        return oauth2.exchange_code(client, code=code, code_verifier=code_verifier)
+        return oauth2.exchange_code(client, code=code, code_verifier=code_verifier, asked=asked)
     except oauth2.ProviderRefused as exc:
-        raise token_error(exc.error, name=name, callback_url=client.redirect_uri) from None
+        raise token_error(exc.standard_error, name=name, callback_url=client.redirect_uri) from None
     except oauth2.ProviderUnavailable as exc:
         what, then = f"{name} could not be reached to complete the connection.", "Try again in a few minutes."
         raise ConsentRefused(Code.EXCHANGE_UNAVAILABLE, what, then, reason=exc.why) from None

@@ -140,8 +140,12 @@ class _Attempt:
         client = registered_client(self._provider)
         database.let_go()
         asked_at = timezone.now()
-        answer = oauth2.refresh(client, refresh_token=refresh_token)
+        answer = oauth2.refresh(client, refresh_token=refresh_token, asked=self._asked())
         return as_tokens(answer, scopes_otherwise=self._entry.scopes_granted, now=asked_at)
+
+    def _asked(self) -> list[str]:
+        """Return the scopes in whose words this entry speaks: those asked for, and what was granted beyond."""
+        return list(dict.fromkeys([*self._entry.scopes_requested, *self._entry.scopes_granted]))
 
     def _succeeded(self, tokens: Tokens) -> VaultEntry:
         if not self._written(tokens):

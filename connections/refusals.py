@@ -26,10 +26,15 @@ class Code(StrEnum):
     PARAMETER_REPEATED = "parameter_repeated"
     CODE_MISSING = "code_missing"
     PROVIDER_ERROR = "provider_error"
+    PKCE_NOT_AVAILABLE = "pkce_not_available"
     SECRET_MISSING = "secret_not_found"  # noqa: S105 - the name of a refusal
     EXCHANGE_REFUSED = "exchange_refused"
     EXCHANGE_UNAVAILABLE = "exchange_unavailable"
     EXCHANGE_BAD_ANSWER = "exchange_bad_answer"
+    DEVICE_NOT_AVAILABLE = "device_not_available"
+    DEVICE_REFUSED = "device_refused"
+    DEVICE_UNAVAILABLE = "provider_unavailable"
+    DEVICE_BAD_ANSWER = "provider_bad_answer"
 
 
 class ConsentRefused(Exception):

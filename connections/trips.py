@@ -31,7 +31,7 @@ def start(
     code_verifier: str,
     now: datetime,
 ) -> str:
-    """Remember a trip and return its `state`, which is kept nowhere."""
+    """Remember a trip and return its `state`, which is kept nowhere; `code_verifier` is empty without PKCE."""
     state = secrets.token_urlsafe(STATE_BYTES)
     nonce = session.setdefault(SESSION_KEY, secrets.token_urlsafe(STATE_BYTES))
     trip = ConsentRequest(

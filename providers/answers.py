@@ -7,6 +7,7 @@ inside when the scope changed; it is not used.
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,9 @@ from urllib.parse import parse_qsl
 
 import requests
 
+from providers import quirks
 from providers.errors import BadAnswer, ProviderRefused, ProviderUnavailable
+from providers.scopes import in_asked_words
 from providers.validation import SCOPE
 from providers.wire import RegisteredClient
 
@@ -52,26 +55,38 @@ class TokenAnswer:
     id_token: str | None = field(repr=False)
 
 
-def token_answer(client: RegisteredClient, response: requests.Response) -> TokenAnswer:
+def token_answer(
+    client: RegisteredClient,
+    response: requests.Response,
+    *,
+    asked: Sequence[str] = (),
+    has_refresh_token: bool = False,
+) -> TokenAnswer:
     """Check a token response; raise ProviderRefused, ProviderUnavailable or BadAnswer.
 
-    A missing `token_type` is taken as bearer, since providers forget it; any other type is refused, as we
-    could not use the token (RFC 6749 §7.1).
+    The granted scopes come in the words of `asked`; `has_refresh_token`: there is one already. A missing `token_type`
+    is taken as bearer, since providers forget it; any other type is refused, as we could not use the token (RFC 6749
+    §7.1).
     """
-    answer = read_object(client, response)
+    answer = quirks.unnested(read_object(client, response), client.quirks)
     name = client.provider_name
     if str(answer.get("token_type") or "bearer").lower() != "bearer":
         raise BadAnswer(name, "token_type")
     access_token = _token(name, answer, "access_token", _ACCESS_TOKEN)
     if access_token is None:
         raise BadAnswer(name, "no_access_token")
+    refresh_token = _token(name, answer, "refresh_token", _REFRESH_TOKEN)
+    granted = scopes_of(answer.get("scope"), client.scope_delimiter)
+    if granted is not None:
+        has_refresh_token = has_refresh_token or refresh_token is not None
+        granted = in_asked_words(granted, asked=asked, has_refresh_token=has_refresh_token, quirks=client.quirks)
     return TokenAnswer(
         access_token=access_token,
-        refresh_token=_token(name, answer, "refresh_token", _REFRESH_TOKEN),
+        refresh_token=refresh_token,
         expires_in=lifetime(answer.get("expires_in")),
         # GitHub and Google, and Keycloak.
         refresh_token_expires_in=lifetime(answer.get("refresh_token_expires_in", answer.get("refresh_expires_in"))),
-        scopes=scopes_of(answer.get("scope"), client.scope_delimiter),
+        scopes=granted,
         id_token=_token(name, answer, "id_token", _ACCESS_TOKEN, is_strict=False),
     )
 
@@ -80,8 +95,7 @@ def read_object(client: RegisteredClient, response: requests.Response) -> dict[s
     """Return the fields of a successful answer, JSON or form; raise what the status or `error` says."""
     check_status(client, response)
     answer = _parsed(client.provider_name, response)
-    if answer.get("error"):
-        _refuse(client, response, answer)
+    _refuse_error(client, response, answer)
     return answer
 
 
@@ -98,8 +112,7 @@ def check_status(client: RegisteredClient, response: requests.Response) -> None:
         answer = _parsed(name, response)
     except BadAnswer:
         answer = {}
-    if answer.get("error"):
-        _refuse(client, response, answer)
+    _refuse_error(client, response, answer)
     raise BadAnswer(name, f"status_{status}")
 
 
@@ -153,11 +166,16 @@ def _wait(response: requests.Response) -> float | None:
     return retry_after_seconds(response.headers.get("Retry-After"), now=datetime.now(UTC))
 
 
-def _refuse(client: RegisteredClient, response: requests.Response, answer: dict[str, Any]) -> None:
-    error = answer["error"]
+def _refuse_error(client: RegisteredClient, response: requests.Response, answer: dict[str, Any]) -> None:
+    """Raise what the answer says went wrong, if it says so."""
+    error = quirks.error_in(answer, client.quirks)
+    if error is None:
+        return
     if isinstance(error, dict):
         error = error.get("code") or error.get("type")
-    code = error if isinstance(error, str) and len(error) <= 64 and _ERROR_CODE.fullmatch(error) else "unrecognised"
+    code = (
+        error if isinstance(error, str) and len(error) <= 64 and _ERROR_CODE.fullmatch(error) else quirks.UNRECOGNISED
+    )
     if code in _NOT_NOW:
         raise ProviderUnavailable(client.provider_name, _NOT_NOW[code], _wait(response))
     raise ProviderRefused(client.provider_name, code)

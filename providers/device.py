@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 from outbound.errors import OutboundError
 from outbound.urls import read_target
@@ -21,6 +20,7 @@ from providers.errors import (
     ProviderUnavailable,
     SlowDown,
 )
+from providers.quirks import NO_SCOPE_PARAM
 from providers.wire import RegisteredClient
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -55,27 +55,29 @@ def start(client: RegisteredClient, *, scopes: Sequence[str]) -> DeviceGrant:
     """
     if not client.device_authorization_endpoint:
         raise ProviderRefused(client.provider_name, "unsupported_grant_type")
-    fields = {"scope": client.scope_delimiter.join(scopes), "resource": client.resource}
+    scope = "" if NO_SCOPE_PARAM in client.quirks else client.scope_delimiter.join(scopes)
+    fields = {"scope": scope, "resource": client.resource}
     # Confidential clients need not send it, yet many providers ask for it whatever the authentication.
     if client.auth_method == "client_secret_basic":
         fields["client_id"] = client.client_id
-    body = urlencode({name: value for name, value in fields.items() if value})
-    answer = answers.read_object(client, wire.post_form(client, client.device_authorization_endpoint, body))
+    form = {name: value for name, value in fields.items() if value}
+    answer = answers.read_object(client, wire.post(client, client.device_authorization_endpoint, form))
     return _grant(client.provider_name, answer)
 
 
-def poll(client: RegisteredClient, *, device_code: str) -> TokenAnswer:
-    """Ask once whether the user has answered (RFC 8628 §3.4).
+def poll(client: RegisteredClient, *, device_code: str, asked: Sequence[str] = ()) -> TokenAnswer:
+    """Ask once whether the user has answered (RFC 8628 §3.4); granted scopes come in the words of `asked`.
 
     Raises AuthorizationPending (ask again after the interval), SlowDown (after five seconds more from now on),
     ProviderRefused (`access_denied`, `expired_token`, ...: the end), ProviderUnavailable (ask again, later) and
     BadAnswer.
     """
-    fields = {"grant_type": GRANT_TYPE, "device_code": device_code, "resource": client.resource}
-    body = urlencode({name: value for name, value in fields.items() if value})
+    fields = {**client.token_params, "grant_type": GRANT_TYPE, "device_code": device_code}
+    if client.resource:
+        fields["resource"] = client.resource
     failure: OAuthError
     try:
-        return answers.token_answer(client, wire.post_form(client, client.token_endpoint, body))
+        return answers.token_answer(client, wire.post(client, client.token_endpoint, fields), asked=asked)
     except ProviderRefused as refused:
         failure = _refusal(refused)
     except ProviderUnavailable as unavailable:

@@ -4,17 +4,13 @@
     ├── ProviderRefused      it said no, with an error code (RFC 6749 §5.2)
     ├── ProviderUnavailable  it did not answer, or asked us to wait; the same call may work later
     ├── BadAnswer            it answered something that is no OAuth answer
-    └── AuthorizationPending the user has not used the device code yet (RFC 8628 §3.5)
-        └── SlowDown         the same, and we asked too often
+    ├── AuthorizationPending the user has not used the device code yet (RFC 8628 §3.5)
+    └── SlowDown             the same, and we asked too often
 
 Messages hold the provider's name and a word of a fixed shape; never a body, a URL or a token.
 """
 
-# Codes after which the same refresh token or code never works again: `invalid_grant`, GitHub's
-# `bad_refresh_token` and `bad_verification_code`, Slack's `token_revoked` and `invalid_refresh_token`.
-TERMINAL_ERRORS = frozenset(
-    ["invalid_grant", "bad_refresh_token", "bad_verification_code", "token_revoked", "invalid_refresh_token"]
-)
+from providers.quirks import standard_error
 
 
 class OAuthError(Exception):
@@ -37,9 +33,14 @@ class ProviderRefused(OAuthError):
         return f"{self.provider_name} refused: {self.error}"
 
     @property
+    def standard_error(self) -> str:
+        """Return RFC 6749's word for `error`, which may be the provider's own."""
+        return standard_error(self.error)
+
+    @property
     def is_terminal(self) -> bool:
         """Tell whether the grant itself is dead, so that only a new consent helps."""
-        return self.error in TERMINAL_ERRORS
+        return self.standard_error == "invalid_grant"
 
 
 class ProviderUnavailable(OAuthError):
@@ -70,8 +71,11 @@ class AuthorizationPending(OAuthError):
         return f"{self.provider_name} is still waiting for the user"
 
 
-class SlowDown(AuthorizationPending):
+class SlowDown(OAuthError):
     """Still pending, and the interval grows by five seconds for this and all later requests (RFC 8628 §3.5)."""
 
-    def __init__(self, provider_name: str) -> None:
-        super().__init__(provider_name, "slow_down")
+    def __init__(self, provider_name: str, why: str = "slow_down") -> None:
+        super().__init__(provider_name, why)
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} was asked too often and is still waiting for the user"

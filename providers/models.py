@@ -90,6 +90,8 @@ class OAuthProvider(models.Model):
     require_pkce = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
     callback_mode = models.CharField(max_length=16, choices=CallbackMode.choices, default=CallbackMode.PER_PROVIDER)
+    # What the issuer's metadata said, kept by `providers.promises`; nobody types it.
+    issuer_promises = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -25,6 +25,8 @@ from providers.errors import (
     ProviderUnavailable,
     SlowDown,
 )
+from providers.pkce import PKCERefused, code_verifier_for, new_code_verifier
+from providers.quirks import NO_SCOPE_PARAM
 from providers.validation import OWNED_PARAMETERS
 from providers.wire import RegisteredClient
 
@@ -33,6 +35,7 @@ __all__ = [
     "BadAnswer",
     "DeviceGrant",
     "OAuthError",
+    "PKCERefused",
     "ProviderRefused",
     "ProviderUnavailable",
     "RegisteredClient",
@@ -41,6 +44,7 @@ __all__ = [
     "TokenAnswer",
     "authorize_url",
     "check_issuer",
+    "code_verifier_for",
     "exchange_code",
     "new_code_verifier",
     "poll_device",
@@ -50,19 +54,12 @@ __all__ = [
     "userinfo_account",
 ]
 
-CODE_VERIFIER_LENGTH = 64
-
 
 class Revoked(StrEnum):
     """What the provider did about a token it was asked to revoke."""
 
     REVOKED = "revoked"
     UNSUPPORTED = "unsupported"
-
-
-def new_code_verifier() -> str:
-    """Make a fresh PKCE verifier (RFC 7636 §4.1)."""
-    return str(WebApplicationClient("").create_code_verifier(CODE_VERIFIER_LENGTH))
 
 
 def authorize_url(client: RegisteredClient, *, state: str, scopes: Sequence[str], code_verifier: str | None) -> str:
@@ -76,7 +73,7 @@ def authorize_url(client: RegisteredClient, *, state: str, scopes: Sequence[str]
         "response_type": "code",
         "client_id": client.client_id,
         "redirect_uri": client.redirect_uri,
-        "scope": client.scope_delimiter.join(scopes),
+        client.scope_parameter: _scope(client, scopes),
         "state": state,
         "resource": client.resource,
     }
@@ -91,13 +88,19 @@ def authorize_url(client: RegisteredClient, *, state: str, scopes: Sequence[str]
 
 
 def check_issuer(client: RegisteredClient, iss: str | None) -> None:
-    """Compare the `iss` of an authorization response, letter for letter (RFC 9207 §2.4); raise BadAnswer."""
-    if iss is not None and client.issuer and iss != client.issuer:
+    """Compare the `iss` of an authorization response, letter for letter (RFC 9207 §2.4); raise BadAnswer.
+
+    One that the provider's metadata promised must be there.
+    """
+    is_missing = iss is None and client.promises_iss
+    if is_missing or (iss is not None and client.issuer and iss != client.issuer):
         raise BadAnswer(client.provider_name, "issuer")
 
 
-def exchange_code(client: RegisteredClient, *, code: str, code_verifier: str | None) -> TokenAnswer:
-    """Trade an authorization code for tokens (RFC 6749 §4.1.3)."""
+def exchange_code(
+    client: RegisteredClient, *, code: str, code_verifier: str | None, asked: Sequence[str] = ()
+) -> TokenAnswer:
+    """Trade an authorization code for tokens (RFC 6749 §4.1.3); granted scopes come in the words of `asked`."""
     body = WebApplicationClient(client.client_id).prepare_request_body(
         code=code,
         redirect_uri=client.redirect_uri,
@@ -105,20 +108,26 @@ def exchange_code(client: RegisteredClient, *, code: str, code_verifier: str | N
         resource=client.resource,
         include_client_id=False,
     )
-    return answers.token_answer(client, wire.post_form(client, client.token_endpoint, body))
+    fields = {**client.token_params, **dict(parse_qsl(body))}
+    return answers.token_answer(client, wire.post(client, client.token_endpoint, fields), asked=asked)
 
 
-def refresh(client: RegisteredClient, *, refresh_token: str, scopes: Sequence[str] | None = None) -> TokenAnswer:
+def refresh(
+    client: RegisteredClient, *, refresh_token: str, scopes: Sequence[str] | None = None, asked: Sequence[str] = ()
+) -> TokenAnswer:
     """Trade a refresh token for new tokens (RFC 6749 §6); without `scopes` the grant stays as it is.
 
-    The answer's `refresh_token` is None when the old one goes on being valid.
+    Granted scopes come in the words of `asked`. The answer's `refresh_token` is None when the old one goes on being
+    valid.
     """
     body = WebApplicationClient(client.client_id).prepare_refresh_body(
         refresh_token=refresh_token,
-        scope=client.scope_delimiter.join(scopes or ()),
+        scope=_scope(client, scopes or ()),
         resource=client.resource,
     )
-    return answers.token_answer(client, wire.post_form(client, client.token_endpoint, body))
+    fields = {**client.token_params, **client.refresh_params, **dict(parse_qsl(body))}
+    response = wire.post(client, client.token_endpoint, fields)
+    return answers.token_answer(client, response, asked=asked, has_refresh_token=True)
 
 
 def revoke(client: RegisteredClient, *, token: str, token_type_hint: str) -> Revoked:
@@ -128,9 +137,9 @@ def revoke(client: RegisteredClient, *, token: str, token_type_hint: str) -> Rev
     """
     if not client.revocation_endpoint:
         return Revoked.UNSUPPORTED
-    body = urlencode({"token": token, "token_type_hint": token_type_hint})
+    fields = {"token": token, "token_type_hint": token_type_hint}
     try:
-        answers.check_status(client, wire.post_form(client, client.revocation_endpoint, body))
+        answers.check_status(client, wire.post(client, client.revocation_endpoint, fields))
     except ProviderRefused as refusal:
         if refusal.error == "unsupported_token_type":
             return Revoked.UNSUPPORTED
@@ -148,6 +157,10 @@ def userinfo_account(client: RegisteredClient, access_token: str, *, id_token: s
     Never raises.
     """
     return accounts.account_label(client, access_token, id_token)
+
+
+def _scope(client: RegisteredClient, scopes: Sequence[str]) -> str:
+    return "" if NO_SCOPE_PARAM in client.quirks else client.scope_delimiter.join(scopes)
 
 
 def _browsable(client: RegisteredClient) -> str:

@@ -8,10 +8,11 @@ whole process. So the session lives on the guard's adapter, which judges the sch
 and `request` goes straight to requests. What the answer means is for `answers` to say.
 """
 
+import json
 import logging
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -24,9 +25,11 @@ from outbound import errors as outbound_errors
 from outbound.sync import Limits, guard
 from outbound.urls import read_target
 from providers.errors import BadAnswer, OAuthError, ProviderUnavailable
+from providers.quirks import JSON_TOKEN_REQUEST
 
 MAX_ANSWER_BYTES = 256 * 1024
 FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 
 # A second line of defence: whatever level someone sets, and on whichever logger, these stay silent.
 # `dictConfig` resets levels and `disabled`, but leaves filters alone.
@@ -36,7 +39,12 @@ for _name in ("requests_oauthlib.oauth2_session", "oauthlib", "oauthlib.oauth2.r
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegisteredClient:
-    """Everything needed to talk to one provider as the client that is registered there."""
+    """Everything needed to talk to one provider as the client that is registered there.
+
+    From its preset: how it departs from the RFCs (`quirks`), what its requests want in addition (`token_params`, on
+    a refresh overridden by `refresh_params`) and the name of `scope` in an authorization request. From its metadata,
+    as last seen: whether it promises `iss` (RFC 9207 §3), and its `code_challenge_methods`, None when not known.
+    """
 
     provider_name: str
     authorization_endpoint: str
@@ -53,6 +61,13 @@ class RegisteredClient:
     redirect_uri: str
     account_claim: str
     device_authorization_endpoint: str = ""
+    require_pkce: bool = False
+    quirks: frozenset[str] = frozenset()
+    scope_parameter: str = "scope"
+    token_params: Mapping[str, str] = field(default_factory=dict)
+    refresh_params: Mapping[str, str] = field(default_factory=dict)
+    promises_iss: bool = False
+    code_challenge_methods: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"RegisteredClient({self.provider_name!r})"
@@ -72,11 +87,18 @@ class WireSession(OAuth2Session):
         return super(OAuth2Session, self).request(method, url, allow_redirects=False, **kwargs)
 
 
-def post_form(client: RegisteredClient, url: str, body: str) -> requests.Response:
-    """Send a form to one of the provider's endpoints, authenticated as the client (RFC 6749 §2.3)."""
-    headers, fields = _authentication(client)
-    form = "&".join(part for part in (body, urlencode(fields)) if part)
-    return _send(client, "POST", url, data=form.encode(), headers={**headers, "Content-Type": FORM})
+def post(client: RegisteredClient, url: str, fields: Mapping[str, str]) -> requests.Response:
+    """Send to one of the provider's endpoints, authenticated as the client (RFC 6749 §2.3).
+
+    As a form, or as JSON to those who will have nothing else.
+    """
+    headers, credentials = _authentication(client)
+    everything = {**fields, **credentials}
+    if JSON_TOKEN_REQUEST in client.quirks:
+        kind, body = JSON, json.dumps(everything)
+    else:
+        kind, body = FORM, urlencode(everything)
+    return _send(client, "POST", url, data=body.encode(), headers={**headers, "Content-Type": kind})
 
 
 def get_with_token(client: RegisteredClient, url: str, access_token: str) -> requests.Response:
