@@ -10,6 +10,7 @@ from audit import trail
 from clients import rights
 from providers import impact
 from providers.models import OAuthProvider
+from providers.new_secret import NewSecret
 from providers.validation import ENDPOINTS
 from vault import names, secrets
 
@@ -45,17 +46,18 @@ SENDS_THE_SECRET = frozenset(
 TARGET = "oauth_provider"
 
 
-def save(actor: User, provider: OAuthProvider) -> OAuthProvider:
+def save(actor: User, provider: OAuthProvider, *, new_secret: NewSecret | None = None) -> OAuthProvider:
     """Save a new or changed provider; the creator of a new one gets rights on it, never attach.
 
-    Raises ValidationError with the contract's codes by field, and PermissionRefused; nothing is saved then.
+    `new_secret` is made in the same transaction. Raises ValidationError with the contract's codes by field, and
+    PermissionRefused; nothing is saved then.
     """
     try:
         names.refuse_changes(OAuthProvider.objects, provider, "name", "preset")
         # Looks up host names, so it stays outside the transaction.
         provider.full_clean()
         with names.one_per_name("OAuth provider"), transaction.atomic():
-            _save(actor, provider)
+            _save(actor, provider, new_secret)
     except (ValidationError, rights.PermissionRefused) as refused:
         trail.record_refusal(f"{TARGET}.refused", refused, actor=actor, target_type=TARGET, target=provider.name)
         raise
@@ -70,10 +72,34 @@ def delete(actor: User, provider: OAuthProvider) -> None:
         provider.delete()
 
 
-def _save(actor: User, provider: OAuthProvider) -> None:
+def switch(actor: User, provider: OAuthProvider, *, is_on: bool) -> OAuthProvider:
+    """Switch a provider on or off. Raises PermissionRefused, and ValidationError when it may not be on as it is.
+
+    Off is always possible, also for one whose addresses the operator no longer allows.
+    """
+    rights.require(actor, "change", provider)
+    if is_on:
+        provider.full_clean()
+    with transaction.atomic():
+        provider.enabled = is_on
+        provider.save(update_fields=["enabled", "updated_at"])
+        trail.record(
+            f"{TARGET}.changed",
+            actor=actor,
+            target_type=TARGET,
+            target=provider.name,
+            fields=["enabled"],
+            enabled=is_on,
+        )
+    return provider
+
+
+def _save(actor: User, provider: OAuthProvider, new_secret: NewSecret | None) -> None:
     before = OAuthProvider.objects.select_for_update().get(pk=provider.pk) if provider.pk else None
     rights.require(actor, "change" if before else "add", before or OAuthProvider)
     changed = [field for field in FIELDS if before is None or getattr(before, field) != getattr(provider, field)]
+    if new_secret is not None:
+        new_secret.write(actor)
     if provider.client_secret_ref and SENDS_THE_SECRET.intersection(changed):
         secrets.require_use(actor, provider.client_secret_ref, attr="client_secret_ref")
     if before is None:

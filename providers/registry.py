@@ -37,9 +37,11 @@ class ConnectionCounts:
 Servers = Callable[[Collection[UUID], User | None], Iterable[tuple[UUID, ServerUse]]]
 Connections = Callable[[Collection[UUID]], Iterable[tuple[UUID, ConnectionCounts]]]
 ScopeImpact = Callable[[OAuthProvider, Collection[str]], int]
+Offer = Callable[[User, OAuthProvider], str]
 _servers: list[Servers] = []
 _connections: list[Connections] = []
 _scope_impacts: list[ScopeImpact] = []
+_offers: list[Offer] = []
 
 
 def register_servers(source: Servers) -> None:
@@ -55,6 +57,11 @@ def register_connections(source: Connections) -> None:
 def register_scope_impact(source: ScopeImpact) -> None:
     """Have `source(provider, added)` asked how many working connections were never asked for one of `added`."""
     _scope_impacts.append(source)
+
+
+def register_offers(source: Offer) -> None:
+    """Have `source(user, provider)` asked for the link with which that user connects; empty where there is none."""
+    _offers.append(source)
 
 
 def servers_of(provider_uid: UUID, viewer: User | None = None) -> list[ServerUse]:
@@ -87,3 +94,8 @@ def connections_of_each(provider_uids: Collection[UUID]) -> dict[UUID, Connectio
 def scope_impact(provider: OAuthProvider, added: Collection[str]) -> int:
     """Return how many working connections of the provider were never asked for one of `added`."""
     return sum(source(provider, added) for source in _scope_impacts)
+
+
+def offer_url(user: User, provider: OAuthProvider) -> str:
+    """Return the link with which `user` connects the provider, or nothing."""
+    return next((url for source in _offers if (url := source(user, provider))), "")
