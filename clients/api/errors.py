@@ -6,7 +6,7 @@ view never catches it.
 
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from drf_standardized_errors import formatter, handler
 from drf_standardized_errors.types import Error
@@ -28,6 +28,14 @@ class NotAnswered(exceptions.APIException):
         self.status_code = status if 400 <= status < 500 else 502
 
 
+class BodyTooLarge(exceptions.APIException):
+    """The body is larger than `DATA_UPLOAD_MAX_MEMORY_SIZE`."""
+
+    status_code = 413
+    default_detail = "The body is larger than this API takes."
+    default_code = "too_large"
+
+
 class ExceptionHandler(handler.ExceptionHandler):
     """Knows the errors of the verbs."""
 
@@ -39,6 +47,8 @@ class ExceptionHandler(handler.ExceptionHandler):
             return exceptions.PermissionDenied(exc.detail, exc.code)
         if isinstance(exc, ObjectDoesNotExist):
             return exceptions.NotFound()
+        if isinstance(exc, RequestDataTooBig):
+            return BodyTooLarge()
         if isinstance(exc, RecursionError):
             return exceptions.ParseError("The JSON is nested too deeply.")
         if isinstance(exc, exceptions.NotAuthenticated):

@@ -118,3 +118,9 @@ def test_links_between_pages_come_from_the_public_address(admin: User) -> None:
     page = client.get("/api/v1/mcp-servers/?page=2&page_size=1").json()
     assert page["next"] == "https://gateway.test/api/v1/mcp-servers/?page=3&page_size=1"
     assert page["previous"] == "https://gateway.test/api/v1/mcp-servers/?page_size=1"
+
+
+def test_a_body_that_is_too_large_is_refused_as_that(admin: User) -> None:
+    answer = send(admin, "post", SECRETS, {"name": "BIG", "value": "x" * 5_000_000})
+    assert (answer.status_code, answer.json()["type"]) == (413, "client_error")
+    assert findings(answer) == [("too_large", None)]
