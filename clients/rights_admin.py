@@ -134,6 +134,13 @@ class RightsAdmin(GatewayAdmin, NoOuterTransaction):
         """Leave out what the caller may not view."""
         return rights.allowed(request.user, "view", super().get_queryset(request))
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return what the caller may view; anything else is a 404, before any other permission is asked for."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """Return the form's groups, or the read-only ones."""
         if obj is not None and self.read_fieldsets and not self.has_change_permission(request, obj):
