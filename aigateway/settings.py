@@ -240,6 +240,7 @@ VAULT_REFRESH_GIVE_UP_HOURS = number("VAULT_REFRESH_GIVE_UP_HOURS", 24)
 VAULT_SCAN_INTERVAL_SECONDS = number("VAULT_SCAN_INTERVAL_SECONDS", 30, minimum=0.2)
 VAULT_SCAN_BATCH = whole("VAULT_SCAN_BATCH", 200, minimum=1)
 VAULT_COLLECT_INTERVAL_SECONDS = number("VAULT_COLLECT_INTERVAL_SECONDS", 300, minimum=0.2)
+DEVICE_POLL_INTERVAL_SECONDS = number("DEVICE_POLL_INTERVAL_SECONDS", 2, minimum=0.2)
 VAULT_REVOCATION_ATTEMPTS = whole("VAULT_REVOCATION_ATTEMPTS", 8, minimum=1)
 
 # --- Data plane ------------------------------------------------------------------------------------
@@ -274,6 +275,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "connections.tasks.collect_orphans",
         "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
         "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
+    },
+    "poll-devices": {
+        "task": "connections.tasks.poll_devices",
+        "schedule": DEVICE_POLL_INTERVAL_SECONDS,
+        "options": {"expires": DEVICE_POLL_INTERVAL_SECONDS},
     },
     "collect-sessions": {
         "task": "mcpservers.tasks.collect_sessions",

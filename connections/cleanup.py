@@ -1,10 +1,11 @@
-"""Collect what nobody can use any more: entries of departed users and deleted providers, abandoned consents,
-and, when nothing of theirs is left, the tombstones of deleted providers.
+"""Collect what nobody can use any more: entries of departed users and deleted providers, abandoned consents
+and codes, and, when nothing of theirs is left, the tombstones of deleted providers.
 
 Every step is bounded, and safe to run twice at once: a row is taken by whoever deletes it.
 """
 
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -14,11 +15,14 @@ from django.utils import timezone
 
 from audit import trail
 from connections.cut_off import wipe_cut_off
-from connections.models import ConsentRequest
+from connections.models import ConsentRequest, DeviceRequest
 from connections.revocation import retry_revocations
 from providers.models import OAuthProvider
 from vault import entries
 from vault.models import PendingRevocation, VaultEntry
+
+# How long the page still says what came of a code.
+OUTCOME_SHOWN_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Collected:
     entries: int
     consents: int
     tombstones: int
+    devices: int = 0
 
 
 def collect_orphans() -> Collected:
@@ -36,7 +41,12 @@ def collect_orphans() -> Collected:
     retired = _retire_orphans()
     if retired:
         retry_revocations()
-    collected = Collected(retired, _delete_abandoned_consents(), _erase_tombstones())
+    collected = Collected(
+        entries=retired,
+        consents=_delete_abandoned_consents(),
+        tombstones=_erase_tombstones(),
+        devices=_delete_abandoned_devices(),
+    )
     if any(asdict(collected).values()):
         trail.record("cleanup.collected", **asdict(collected))
     return collected
@@ -65,6 +75,16 @@ def _delete_abandoned_consents() -> int:
     abandoned = ConsentRequest.objects.filter(expires_at__lt=timezone.now()).values_list("pk", flat=True)
     batch = list(abandoned[: settings.VAULT_SCAN_BATCH])
     return ConsentRequest.objects.filter(pk__in=batch).delete()[0]
+
+
+def _delete_abandoned_devices() -> int:
+    """Delete device requests whose outcome had its time on the page, or whose user or provider is gone."""
+    shown_until = timezone.now() - timedelta(seconds=OUTCOME_SHOWN_SECONDS)
+    living = OAuthProvider.objects.filter(uid=OuterRef("provider_uid"))
+    active = User.objects.filter(pk=OuterRef("user_id"), is_active=True)
+    abandoned = DeviceRequest.objects.filter(Q(expires_at__lt=shown_until) | ~Exists(living) | ~Exists(active))
+    batch = list(abandoned.values_list("pk", flat=True)[: settings.VAULT_SCAN_BATCH])
+    return DeviceRequest.objects.filter(pk__in=batch).delete()[0]
 
 
 def _erase_tombstones() -> int:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from connections.models import ConsentRequest
+from connections.models import ConsentRequest, Trip
 from connections.refusals import ASK_ADMIN, Code, ConsentRefused
 from outbound import addresses
 from outbound.errors import OutboundError
@@ -29,7 +29,7 @@ def usable(uid: UUID) -> OAuthProvider:
     return provider
 
 
-def unchanged(trip: ConsentRequest) -> OAuthProvider:
+def unchanged(trip: Trip) -> OAuthProvider:
     """Return the trip's provider, read anew, unless its client or endpoints changed meanwhile (A18)."""
     provider = usable(trip.provider_uid)
     if provider.fingerprint() != trip.provider_fingerprint:

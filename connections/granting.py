@@ -10,7 +10,7 @@ from django.db import transaction
 
 from audit import trail
 from connections import registry
-from connections.models import ConsentRequest
+from connections.models import Trip
 from providers.models import OAuthProvider
 from providers.oauth2 import TokenAnswer
 from vault import entries
@@ -48,7 +48,7 @@ class Connected:
 
 
 def store(
-    user: User, provider: OAuthProvider, trip: ConsentRequest, answer: TokenAnswer, *, account: str, now: datetime
+    user: User, provider: OAuthProvider, trip: Trip, answer: TokenAnswer, *, account: str, now: datetime
 ) -> Connected:
     """Keep the tokens of a grant, in one transaction with what they displace; tell whoever waits once committed."""
     granted = list(trip.scopes) if answer.scopes is None else list(answer.scopes)
@@ -78,7 +78,7 @@ def store(
     return Connected(provider, granted, account, missing, trip.server_name, previous_account)
 
 
-def give_back(trip: ConsentRequest, answer: TokenAnswer, *, now: datetime) -> None:
+def give_back(trip: Trip, answer: TokenAnswer, *, now: datetime) -> None:
     """Have tokens revoked that must not be stored any more: their provider was changed or removed meanwhile."""
     owner = VaultEntry(
         user_id=trip.user_id, provider_uid=trip.provider_uid, provider_fingerprint=trip.provider_fingerprint

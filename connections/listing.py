@@ -36,7 +36,7 @@ class Connection:
 
     Of a provider that is not connected, `scopes_requested` is what connecting would ask for. `wanted` is what
     connecting (again) asks for; `added` is the part of it that was never asked for before; `can_connect` is false while
-    the provider is disabled or offers no browser consent.
+    the provider is disabled or offers no browser consent; `can_use_code`: it can also be done with a code (RFC 8628).
     """
 
     provider: str
@@ -54,6 +54,7 @@ class Connection:
     provider_uid: UUID
     is_enabled: bool
     can_connect: bool
+    can_use_code: bool
     authorize_url: str
     wanted: list[str]
     added: list[str]
@@ -102,6 +103,7 @@ def _connection(
         provider_uid=provider.uid,
         is_enabled=provider.enabled,
         can_connect=can_connect,
+        can_use_code=can_connect and bool(provider.device_authorization_endpoint),
         authorize_url=consent.offer_url(user_id=user.pk, provider=provider, scopes=wanted) if can_connect else "",
         wanted=wanted,
         added=sorted(set(wanted) - set(granted) - set(entry.scopes_requested)) if entry else [],

@@ -1,6 +1,8 @@
-"""ConsentRequest: what must be remembered between leaving for the provider and coming back."""
+"""What is remembered while a user decides at a provider: ConsentRequest in this browser, DeviceRequest in any."""
 
 import uuid
+from datetime import datetime
+from typing import ClassVar
 
 from django.db import models
 
@@ -38,3 +40,63 @@ class ConsentRequest(models.Model):
     def sealed_owner(self) -> str:
         """Bind the verifier to this trip."""
         return self.state_digest
+
+
+class DeviceState(models.TextChoices):
+    """How far a device request has come. All but the first are final."""
+
+    PENDING = "pending", "Waiting"
+    CONNECTED = "connected", "Connected"
+    DENIED = "denied", "Denied"
+    EXPIRED = "expired", "Expired"
+    FAILED = "failed", "Failed"
+
+
+class DeviceRequest(models.Model):
+    """A code that a user enters at the provider, in whatever browser, while the gateway asks for tokens (RFC 8628).
+
+    One per user and provider: a new one takes the place of the old, with a new `uid`. `next_poll_at` is the claim of
+    whoever polls. When it ends the codes are erased and `reason` says why; the row goes with `connections.cleanup`.
+    """
+
+    server_name = ""  # as of a ConsentRequest: it is asked for on Connections, for every server at once
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    user_id = models.BigIntegerField()
+    provider_uid = models.UUIDField()
+    provider_fingerprint = models.CharField(max_length=64)
+    scopes = models.JSONField(default=list)
+    device_code = SealedTextField(null=True, editable=False)
+    user_code = SealedTextField(null=True, editable=False)
+    verification_uri = models.CharField(max_length=2000)
+    verification_uri_complete = SealedTextField(null=True, editable=False)
+    interval = models.FloatField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    next_poll_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=DeviceState.choices, default=DeviceState.PENDING)
+    reason = models.CharField(max_length=64, blank=True)
+
+    objects = SealedQuerySet["DeviceRequest"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user_id", "provider_uid"], name="one_device_request_per_connection")
+        ]
+        indexes: ClassVar = [models.Index(fields=["state", "next_poll_at"], name="device_requests_to_poll")]
+
+    def __str__(self) -> str:
+        return f"device request {self.uid}"
+
+    def sealed_owner(self) -> str:
+        """Bind the codes to this request: the one that takes its place has another `uid`."""
+        return str(self.uid)
+
+    def state_at(self, now: datetime) -> DeviceState:
+        """Return the state, expired from the moment that it is, whether or not anyone has noticed."""
+        state = DeviceState(self.state)
+        return DeviceState.EXPIRED if state == DeviceState.PENDING and self.expires_at <= now else state
+
+
+Trip = ConsentRequest | DeviceRequest

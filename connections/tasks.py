@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from connections import cleanup, revocation, scan
+from connections import cleanup, device_poll, revocation, scan
 
 
 @shared_task(name="connections.tasks.refresh_due")
@@ -21,3 +21,9 @@ def collect_orphans() -> None:
 def retry_revocations() -> None:
     """Tell the providers what they could not be told before."""
     revocation.retry_revocations()
+
+
+@shared_task(name="connections.tasks.poll_devices")
+def poll_devices() -> None:
+    """Ask the providers whether their users have entered the codes."""
+    device_poll.poll_due()

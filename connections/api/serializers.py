@@ -31,6 +31,16 @@ class AuthorizeSerializer(serializers.Serializer[Any]):
     authorize_url = serializers.URLField()
 
 
+class DeviceSerializer(serializers.Serializer[Any]):
+    """What the caller shows to its user (RFC 8628 §3.2); the gateway does the polling. Durations are seconds."""
+
+    user_code = serializers.CharField()
+    verification_uri = serializers.URLField()
+    verification_uri_complete = serializers.CharField(help_text="Empty where the provider has none.")
+    expires_in = serializers.IntegerField()
+    interval = serializers.IntegerField()
+
+
 class DisconnectedSerializer(serializers.Serializer[Any]):
     """What became of the tokens at the provider."""
 

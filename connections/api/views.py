@@ -4,17 +4,25 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
-from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from clients.api.errors import NotAnswered
 from clients.api.permissions import caller
 from clients.api.strict import NoFields
-from connections import listing, revocation
+from connections import device, listing, revocation
 from connections.api.filters import ORDERINGS, narrowed
-from connections.api.serializers import AuthorizeSerializer, ConnectionSerializer, DisconnectedSerializer
+from connections.api.serializers import (
+    AuthorizeSerializer,
+    ConnectionSerializer,
+    DeviceSerializer,
+    DisconnectedSerializer,
+)
 from connections.listing import Connection, Status
+from connections.models import DeviceRequest
+from connections.refusals import Code, ConsentRefused
 
 LIST_PARAMETERS = [
     OpenApiParameter("name_contains"),
@@ -62,8 +70,48 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
             raise ValidationError({"provider": ErrorDetail(text, "consent_not_available")})
         return Response({"authorize_url": connection.authorize_url})
 
+    @extend_schema(request=NoFields, responses=DeviceSerializer)
+    @action(detail=True, methods=["post"])
+    def device(self, request: Request, provider: str) -> Response:
+        """Return a code to enter at the provider, in any browser; the gateway waits for it and stores (RFC 8628).
+
+        It takes the place of an earlier one. The connection's `status` says when it is done.
+        """
+        NoFields(data=request.data).is_valid(raise_exception=True)
+        connection = self._own(request, provider)
+        if not connection.can_use_code:
+            name = connection.display_name
+            text = f"{name} offers no way to connect with a code: it is disabled, or has no endpoint for that."
+            raise ValidationError({"provider": ErrorDetail(text, Code.DEVICE_NOT_AVAILABLE)})
+        try:
+            started = device.start(caller(request), connection.provider_uid, connection.wanted)
+        except ConsentRefused as refused:
+            raise _as_api_error(refused) from None
+        return Response(DeviceSerializer(_shown(started)).data, headers={"Cache-Control": "no-store"})
+
     def _own(self, request: Request, provider: str) -> Connection:
         connection = listing.connection_of(caller(request), provider)
         if connection is None:
             raise NotFound
         return connection
+
+
+def _shown(started: DeviceRequest) -> dict[str, object]:
+    code = device.user_code(started)
+    if code is None:  # an administrator took the key away this very moment
+        raise NotFound
+    return {
+        "user_code": code.user_code,
+        "verification_uri": code.verification_uri,
+        "verification_uri_complete": code.verification_uri_complete,
+        "expires_in": round((code.expires_at - started.created_at).total_seconds()),
+        "interval": round(code.interval),
+    }
+
+
+def _as_api_error(refused: ConsentRefused) -> APIException:
+    """Say whose fault it is: the request's (400), or that of a provider that did not answer as it should (502)."""
+    text = f"{refused.what} {refused.then}"
+    if refused.code in (Code.DEVICE_UNAVAILABLE, Code.DEVICE_BAD_ANSWER):
+        return NotAnswered(text, refused.code)
+    return ValidationError({"provider": ErrorDetail(text, refused.code)})

@@ -17,7 +17,7 @@ PUBLIC = {"api-schema", "api-docs", "api-nothing"}
 # The catalog is the same for every caller.
 CATALOG = "api-oauth-provider-preset-list"
 # These name a provider, and what they show and do is the caller's own, whoever owns the provider.
-OWN = {"api-connection-detail", "api-connection-authorize"}
+OWN = {"api-connection-detail", "api-connection-authorize", "api-connection-device"}
 EXAMPLES = {"name": {"secrets": "ALICE_KEY", "": "alices"}, "provider": {"": "alices"}, "tool": {"": "echo"}}
 
 

@@ -8,8 +8,10 @@ from django.test import Client
 
 from providers.models import OAuthProvider
 from tests import factories
+from tests.connections import devices
 from tests.connections.consenting import FakeProvider, fake_provider
 from tests.fakes.rotating_provider import RotatingProvider, rotating_provider
+from tests.fakes.token_endpoint import TokenEndpoint
 
 
 @pytest.fixture
@@ -43,3 +45,17 @@ def upstream() -> Iterator[RotatingProvider]:
 def rotating(db: None, upstream: RotatingProvider) -> OAuthProvider:
     """Its registration."""
     return factories.make_provider("rotating", base=upstream.base)
+
+
+@pytest.fixture
+def code_side() -> Iterator[TokenEndpoint]:
+    """A provider that hands out device codes."""
+    with TokenEndpoint() as fake:
+        devices.hand_out(fake)
+        yield fake
+
+
+@pytest.fixture
+def coded(db: None, code_side: TokenEndpoint) -> OAuthProvider:
+    """Its registration, under the name of github."""
+    return devices.make_provider(code_side)

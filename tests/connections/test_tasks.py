@@ -40,7 +40,7 @@ def tasks_run_here() -> Iterator[None]:
 def test_every_scheduled_task_exists() -> None:
     names = {entry["task"] for entry in configured.CELERY_BEAT_SCHEDULE.values()}
     assert {name for name in names if name.startswith("connections.")} == {
-        task.name for task in (tasks.refresh_due, tasks.collect_orphans, tasks.retry_revocations)
+        task.name for task in (tasks.refresh_due, tasks.collect_orphans, tasks.retry_revocations, tasks.poll_devices)
     }
     assert names <= set(current_app.tasks)
 
