@@ -33,7 +33,7 @@ class Ledger:
     live_tokens: Mapping[str, LiveTokens]
 
     def token_requests(self, grant_type: str, outcome: str = "issued") -> int:
-        """Tell how many token requests of `authorization_code` or `refresh_token` were `issued` or `refused`."""
+        """Tell how many token requests of a grant, such as `refresh_token`, were `issued` or `refused`."""
         return self.counts.get(f"token.{grant_type}.{outcome}", 0)
 
     def revocations(self, outcome: str = "accepted") -> int:
@@ -68,6 +68,7 @@ class FarSide:
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "revocation_endpoint": f"{self.issuer}/revoke",
+            "device_authorization_endpoint": f"{self.issuer}/device-authorization",
             "userinfo_endpoint": f"{self.issuer}/userinfo",
             "account_claim": "preferred_username",
             "client_id": self.registration.gateway.client_id,

@@ -135,7 +135,13 @@ def test_the_ledger_needs_the_operators_key(far_side: FarSide) -> None:
 def test_metadata_agrees_with_the_fields_given_to_the_gateway(far_side: FarSide) -> None:
     metadata = requests.get(f"{far_side.issuer}/.well-known/oauth-authorization-server", timeout=10).json()
     fields = far_side.provider_fields()
-    for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint"):
+    for name in (
+        "issuer",
+        "authorization_endpoint",
+        "token_endpoint",
+        "revocation_endpoint",
+        "device_authorization_endpoint",
+    ):
         assert fields[name] == metadata[name]
     assert metadata["code_challenge_methods_supported"] == ["S256"]
     assert metadata["authorization_response_iss_parameter_supported"] is True

@@ -10,7 +10,7 @@ from oauth2_provider.models import AccessToken, RefreshToken
 
 from aigateway.demo.authserver.registration import USERNAMES
 
-GRANT_TYPES = ("authorization_code", "refresh_token")
+GRANT_TYPES = ("authorization_code", "refresh_token", "device_code")
 
 
 class Ledger:

@@ -91,7 +91,14 @@ OAUTH2_PROVIDER = {
     "CLIENT_SECRET_HASHER": "generated_secret",
     "OIDC_ISS_ENDPOINT": ISSUER,
     "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
-    "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "refresh_token"],
+    "OAUTH2_GRANT_TYPES_SUPPORTED": [
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ],
+    "OAUTH2_VALIDATOR_CLASS": "aigateway.demo.authserver.devices.DeviceValidator",
+    "OAUTH_DEVICE_VERIFICATION_URI": f"{ISSUER}/device",
+    "OAUTH_DEVICE_VERIFICATION_URI_COMPLETE": f"{ISSUER}/device?user_code={{user_code}}",
     "PKCE_REQUIRED": True,
     # Everything here runs on loopback, where RFC 8252 section 7.3 allows http.
     "ALLOWED_REDIRECT_URI_SCHEMES": ["http", "https"],

@@ -12,6 +12,7 @@ from oauth2_provider.views.base import AuthorizationView, RevokeTokenView, Token
 from oauth2_provider.views.generic import ScopedProtectedResourceView
 from oauth2_provider.views.mixins import ProtectedResourceMetadataMixin
 
+from aigateway.demo.authserver import devices
 from aigateway.demo.authserver.ledger import ledger
 from aigateway.demo.authserver.settings import ISSUER, REGISTRATION
 
@@ -41,8 +42,11 @@ class CountedTokenView(TokenView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer as the toolkit does and count the answer."""
+        grant_type = request.POST.get("grant_type", "")
+        if grant_type == devices.GRANT_TYPE:
+            devices.expire(request.POST.get("device_code", ""))
         response: HttpResponse = super().post(request, *args, **kwargs)
-        ledger.record_token_request(request.POST.get("grant_type", ""), issued=response.status_code == 200)
+        ledger.record_token_request(grant_type.rpartition(":")[2], issued=response.status_code == 200)
         return response
 
 
