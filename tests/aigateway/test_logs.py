@@ -42,6 +42,7 @@ def test_a_traceback_shows_no_local_variable() -> None:
         f"authorization: basic {CANARY}==",
         f'{{"access_token": "{CANARY}", "refresh_token": "{CANARY}"}}',
         f"{{'client_secret': '{CANARY}', 'code_verifier': '{CANARY}'}}",
+        f"grant_type=device_code&device_code={CANARY}&user_code={CANARY}",
         f"id_token={CANARY}; token={CANARY} password={CANARY}",
         f"GET /page?token={CANARY}",
         f"the token aigw_{CANARY} was used",
