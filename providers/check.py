@@ -44,6 +44,7 @@ _NO_OAUTH = {
 _NO_ANSWER = {
     "timeout": "did not answer in time",
     "network": "could not be reached",
+    "tls_failed": "has a certificate that is not accepted: of another host, expired or of an unknown authority",
     "rate_limited": "asks to wait, as it was called too often",
     "address_not_allowed": "is at an address that this gateway may not call",
     "https_required": "is no https address: HTTPS required",

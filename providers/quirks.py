@@ -76,8 +76,9 @@ def error_in(answer: Mapping[str, Any], quirks: frozenset[str]) -> object:
     error = answer.get("error")
     if isinstance(error, str):
         error = _DESCRIBED.get((error, str(answer.get("error_description"))), error)
-    if not error and ERROR_IN_STATUS in quirks and isinstance(answer.get("status"), str):
-        error = answer["status"].lower()
+    status = str(answer.get("status")).lower()
+    if not error and ERROR_IN_STATUS in quirks and status.startswith("bad_"):
+        error = status
     if OK_FLAG in quirks and answer.get("ok") is not True:
         return "temporarily_unavailable" if error in _SLACK_NOT_NOW else error or UNRECOGNISED
     return error or None

@@ -137,7 +137,7 @@ def _send(
 def _failure(provider_name: str, error: outbound_errors.OutboundError) -> OAuthError:
     if isinstance(error, outbound_errors.TimedOut):
         return ProviderUnavailable(provider_name, "timeout")
-    if isinstance(error, outbound_errors.ConnectFailed):
+    if isinstance(error, outbound_errors.ConnectFailed) and not isinstance(error, outbound_errors.TLSFailed):
         return ProviderUnavailable(provider_name, "network")
     if isinstance(error, outbound_errors.RedirectRefused):
         return BadAnswer(provider_name, "redirect")

@@ -12,6 +12,7 @@ answers an empty 200, `/userinfo` the account of `alice`.
 
 import base64
 import json
+import ssl
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
+
+import trustme
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Answer:
 class TokenEndpoint:
     """A running provider, used as a context manager. Every request is kept in `requests`."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: trustme.LeafCert | None = None) -> None:
         self.requests: list[Received] = []
         self.always: dict[str, Answer] = {}
         self._next: dict[str, deque[Answer]] = {}
@@ -71,6 +74,15 @@ class TokenEndpoint:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"far_side": self}))
+        self._scheme = "http"
+        if certificate is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(context)
+            # The handshake belongs to the connection's thread, not to accept().
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> Self:
@@ -85,7 +97,7 @@ class TokenEndpoint:
 
     def url(self, path: str = "/token") -> str:
         """The address of one of its pages."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}{path}"
 
     @property
     def endpoints(self) -> dict[str, str]:

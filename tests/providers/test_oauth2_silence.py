@@ -35,9 +35,12 @@ BAD = {
 
 
 @pytest.fixture
-def canary_client(make_client):
+def canary_client(far_side, make_client):
     """A client whose secret is a canary."""
-    return make_client(client_secret=f"{CANARY}secret", auth_method="client_secret_post")
+    device = far_side.url("/device")
+    return make_client(
+        client_secret=f"{CANARY}secret", auth_method="client_secret_post", device_authorization_endpoint=device
+    )
 
 
 @pytest.fixture
@@ -58,6 +61,8 @@ def conversation(client):
     yield lambda: oauth2.refresh(client, refresh_token=f"{CANARY}old")
     yield lambda: oauth2.revoke(client, token=f"{CANARY}old", token_type_hint="refresh_token")
     yield lambda: oauth2.userinfo_account(client, f"{CANARY}access", id_token=f"{CANARY}id")
+    yield lambda: oauth2.poll_device(client, device_code=f"{CANARY}device")
+    yield lambda: oauth2.start_device(client, scopes=["read"])
 
 
 def chain(error):
@@ -69,7 +74,9 @@ def chain(error):
 
 @pytest.mark.threat("H01")
 def test_a_good_conversation_leaves_nothing_in_the_logs(far_side, canary_client, everything_logged):
-    far_side.will(times=2, fields=ANSWER)
+    far_side.will(times=3, fields=ANSWER)
+    uri = {"verification_uri": "https://idp.example/device", "user_code": "WDJB-MJHT", "expires_in": 900}
+    far_side.will(path="/device", fields={"device_code": f"{CANARY}device", **uri})
     for call in conversation(canary_client):
         assert CANARY not in repr(call())
     assert CANARY in far_side.requests[0].body.decode()
@@ -81,7 +88,7 @@ def test_a_good_conversation_leaves_nothing_in_the_logs(far_side, canary_client,
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
 def test_a_bad_conversation_leaves_nothing_anywhere(far_side, canary_client, everything_logged, settings, answer):
     settings.AIGW_TOKEN_ENDPOINT_TIMEOUT_SECONDS = 0.3
-    for path in ("/token", "/revoke", "/userinfo"):
+    for path in ("/token", "/revoke", "/userinfo", "/device"):
         far_side.will(path=path, times=None, **answer)
     failures = []
     for call in conversation(canary_client):
