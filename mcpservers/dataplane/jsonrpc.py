@@ -7,8 +7,16 @@ from typing import Any
 
 from mcp_types import PROTOCOL_VERSION_META_KEY
 from mcp_types.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
+from mcp_types.jsonrpc import UNSUPPORTED_PROTOCOL_VERSION as UNSUPPORTED_VERSION
 
-__all__ = ["HEADER_MISMATCH", "INVALID_PARAMS", "INVALID_REQUEST", "METHOD_NOT_FOUND", "PARSE_ERROR"]
+__all__ = [
+    "HEADER_MISMATCH",
+    "INVALID_PARAMS",
+    "INVALID_REQUEST",
+    "METHOD_NOT_FOUND",
+    "PARSE_ERROR",
+    "UNSUPPORTED_VERSION",
+]
 
 SESSION_NOT_FOUND = -32001
 NAME_PARAMETER = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mcp_types import PROTOCOL_VERSION_META_KEY
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from mcpservers.dataplane import consent_offer
@@ -23,6 +24,15 @@ ANSWERED = frozenset({"initialize", "server/discover", "ping", *LISTS})
 def can_answer(message: Message, plan: Plan) -> bool:
     """Tell whether the gateway has an answer of its own to this request."""
     return message.method in ANSWERED or is_connect_call(message, plan)
+
+
+def unsupported_version(message: Message, plan: Plan, header: str) -> dict[str, Any] | None:
+    """Return the data of `UnsupportedProtocolVersion` when nobody knows the revision that a request is made in."""
+    asked = message.params["_meta"][PROTOCOL_VERSION_META_KEY] if message.is_modern else header
+    supported = _supported(plan)
+    if not asked or message.method == "initialize" or asked in (*supported, *KNOWN_PROTOCOL_VERSIONS):
+        return None
+    return {"supported": supported, "requested": str(asked)[:64]}
 
 
 def is_connect_call(message: Message, plan: Plan) -> bool:
@@ -62,14 +72,18 @@ def initialize(message: Message, plan: Plan) -> dict[str, Any]:
 
 
 def _discover(plan: Plan) -> dict[str, Any]:
-    seen = plan.capabilities.get("supported_versions") or list(KNOWN_PROTOCOL_VERSIONS)
     return {
         "resultType": "complete",
-        "supportedVersions": seen,
+        "supportedVersions": _supported(plan),
         "capabilities": _capabilities(plan),
         "instructions": _instructions(plan),
         **NOT_CACHED,
     }
+
+
+def _supported(plan: Plan) -> list[str]:
+    seen: list[str] | None = plan.capabilities.get("supported_versions")
+    return seen or list(KNOWN_PROTOCOL_VERSIONS)
 
 
 def _handshake_versions(plan: Plan) -> list[str]:

@@ -150,6 +150,10 @@ async def _answered_here(visit: Visit, message: Message, session: Session | None
     if not message.is_request:
         await visit.exchange.answer(202)
         return True
+    if unknown := local.unsupported_version(message, visit.plan, visit.exchange.header("mcp-protocol-version")):
+        error = jsonrpc.error(message.id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", unknown)
+        await visit.exchange.answer(400, error)
+        return True
     if not local.can_answer(message, visit.plan):
         return False
     result = await local.answer(message, visit.plan, visit.caller, failure)

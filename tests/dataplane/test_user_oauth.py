@@ -11,7 +11,7 @@ from connections import revocation
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
 from tests import factories
-from tests.dataplane.conftest import Agent
+from tests.dataplane.conftest import MODERN, Agent
 from tests.dataplane.test_relay import wait_for
 from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.token_endpoint import TokenEndpoint
@@ -225,6 +225,21 @@ def test_a_client_of_an_older_revision_is_answered_in_it(agent: Agent) -> None:
     assert agent.post("initialize", hello).json()["result"]["protocolVersion"] == "2025-06-18"
     hello["protocolVersion"] = "1999-01-01"
     assert agent.post("initialize", hello).json()["result"]["protocolVersion"] == "2025-11-25"
+
+
+@pytest.mark.parametrize("method", ["tools/list", "server/discover", "tools/call"])
+def test_a_revision_that_nobody_knows_is_refused_with_those_that_are_served(agent: Agent, method: str) -> None:
+    meta = {**MODERN, "io.modelcontextprotocol/protocolVersion": "2099-01-01"}
+    answer = agent.post(method, {"name": "whoami", "_meta": meta}, MCP_Protocol_Version="2099-01-01")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["data"]["requested"]) == (400, -32022, "2099-01-01")
+    assert "2026-07-28" in error["data"]["supported"]
+
+
+def test_a_session_goes_on_only_in_a_revision_that_is_known(agent: Agent) -> None:
+    agent.initialize()
+    assert agent.post("tools/list", MCP_Protocol_Version="1999-01-01").status_code == 400
+    assert agent.post("tools/list", MCP_Protocol_Version="2025-11-25").status_code == 200
 
 
 def test_a_server_never_asked_offers_connect_account(agent: Agent, upstream: FakeMcpServer) -> None:
