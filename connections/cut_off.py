@@ -4,6 +4,7 @@ Nothing of them is sent anywhere: the provider that issued them is no longer kno
 Until this has run, `freshness` already refuses to use them.
 """
 
+import time
 from uuid import UUID
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from vault import entries
 from vault.models import VaultEntry
 
 PROVIDER_CHANGED = "provider_changed"
+RUN_SECONDS = 30.0
 _HELD = Q(access_token__isnull=False) | Q(refresh_token__isnull=False)
 
 
@@ -27,15 +29,18 @@ def has_cut_off(provider: OAuthProvider) -> bool:
 
 
 def wipe_cut_off() -> int:
-    """Wipe up to `VAULT_SCAN_BATCH` such entries, which keep their row and say why; return how many."""
-    stale = _stale()
-    if not stale:
-        return 0
-    which = Q()
-    for uid, fingerprint in stale:
-        which |= Q(provider_uid=uid, provider_fingerprint=fingerprint)
-    rows = VaultEntry.objects.filter(_HELD & which).order_by("pk")[: settings.VAULT_SCAN_BATCH]
-    return sum(_wipe(entry, stale[entry.provider_uid, entry.provider_fingerprint]) for entry in rows)
+    """Wipe such entries, in batches and bounded time; they keep their row and say why. Return how many were wiped."""
+    wiped, ends = 0, time.monotonic() + RUN_SECONDS
+    while time.monotonic() < ends and (stale := _stale()):
+        which = Q()
+        for uid, fingerprint in stale:
+            which |= Q(provider_uid=uid, provider_fingerprint=fingerprint)
+        rows = VaultEntry.objects.filter(_HELD & which).order_by("pk")[: settings.VAULT_SCAN_BATCH]
+        done = sum(_wipe(entry, stale[entry.provider_uid, entry.provider_fingerprint]) for entry in rows)
+        if not done:  # another run is at it
+            break
+        wiped += done
+    return wiped
 
 
 def _stale() -> dict[tuple[UUID, str], str]:

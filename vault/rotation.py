@@ -84,7 +84,7 @@ def _rotate(model: SealedModel, columns: list[str], progress: Callable[[str, int
 def _reseal(row: Model, column: str) -> bool:
     """Put the new ciphertext in place of the one that was read; False when someone else was there first."""
     read: Sealed = getattr(row, column)
-    same = type(row)._default_manager.annotate(as_read=Cast(column, BinaryField())).filter(pk=row.pk)
+    same = type(row)._base_manager.annotate(as_read=Cast(column, BinaryField())).filter(pk=row.pk)
     resealed = sealing.resealed(row, column)  # type: ignore[arg-type]
     return bool(same.filter(as_read=read.ciphertext).update(**{column: resealed}))
 

@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from audit.models import Event
-from connections import listing, tasks
+from connections import cut_off, listing, tasks
 from connections.errors import ConnectionRequired, ProviderNotFound
 from connections.tokens import usable_token
 from mcpservers.models import MCPServer
@@ -127,6 +128,16 @@ def test_what_was_cut_off_is_wiped_says_why_and_goes_nowhere(
     assert (shown.status, shown.attention_reason) == ("needs_attention", "provider_changed")
     assert Event.objects.get(action="connection.cut_off").data["user_id"] == alice.pk
     assert not PendingRevocation.objects.exists()
+
+
+@pytest.mark.threat("A18")
+def test_one_run_wipes_more_than_a_batch(provider: OAuthProvider, settings: Settings) -> None:
+    settings.VAULT_SCAN_BATCH = 2
+    for number in range(5):
+        factories.make_vault_entry(factories.make_user(f"user-{number}"), provider)
+    moved(provider, client_id="another")
+    assert cut_off.wipe_cut_off() == 5
+    assert cut_off.wipe_cut_off() == 0
 
 
 @pytest.mark.threat("A18")
