@@ -12,7 +12,9 @@ import structlog
 
 from audit import context
 
-TELLING_NAMES = "access_token|refresh_token|id_token|client_secret|code|code_verifier|device_code|user_code|state|ticket|token|password"
+TELLING_NAMES = (
+    "access_token|refresh_token|id_token|client_secret|(?:device_|user_)?code|code_verifier|state|ticket|token|password"
+)
 TELLING_KEY = re.compile(TELLING_NAMES, re.IGNORECASE)
 SECRET_SHAPES = re.compile(
     r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
