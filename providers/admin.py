@@ -1,103 +1,45 @@
-"""OAuth providers in the admin: the form asks, `providers.authoring` decides."""
+"""OAuth providers in the admin: list, catalog, form, detail. The form asks, `providers.authoring` decides."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
+from django.views.decorators.http import require_POST, require_safe
 
 from clients import rights
-from clients.admin_forms import AuthoredForm, LinesField, ParametersField, PickField
 from clients.rights_admin import RightsAdmin, chips, code, enabled, moment
-from providers import authoring
-from providers.models import GrantType, OAuthProvider, default_grant_types
-from vault.models import Secret, VaultEntry
+from providers import admin_detail, admin_form_page, authoring, impact, registry
+from providers.admin_filters import CategoryFilter, GrantTypeFilter, PresetFilter, StatusFilter
+from providers.admin_form import ProviderForm
+from providers.models import GrantType, OAuthProvider
 
-DELIMITERS = [(" ", "Space, as in RFC 6749"), (",", "Comma"), ("+", "Plus")]
-
-ENDPOINTS = (
-    "authorization_endpoint",
-    "token_endpoint",
-    "revocation_endpoint",
-    "userinfo_endpoint",
-    "device_authorization_endpoint",
-    "issuer",
-    "resource",
-)
-CLIENT = ("client_id", "token_endpoint_auth_method", "client_secret_ref", "callback_mode", "require_pkce")
-UNCHANGING_GROUPS: tuple[Any, ...] = (("Endpoints", {"fields": ENDPOINTS}), ("Client", {"fields": CLIENT}))
+PAGES = ("change", "delete", "rights_page", "disable", "enable", "history")
 
 
-class ProviderForm(AuthoredForm):
-    """Every field of a provider that an admin sets."""
+class ProviderList(ChangeList):
+    """The list; a click opens a provider's own page."""
 
-    grant_types = forms.MultipleChoiceField(
-        choices=GrantType.choices,
-        initial=default_grant_types,
-        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        help_text="How a user's tokens may be obtained.",
-        error_messages={"required": "Tick at least one."},
-    )
-    client_secret_ref = PickField(
-        label="Client secret", help_text="The secret that holds it. Only secrets that you may use are listed."
-    )
-    scopes = LinesField(help_text="Asked for at every consent, one on a line.")
-    scope_delimiter = forms.ChoiceField(
-        choices=DELIMITERS, widget=UnfoldAdminSelectWidget(), help_text="What stands between two scopes on the wire."
-    )
-    authorize_params = ParametersField(
-        label="Extra parameters",
-        help_text="Added to the authorization request: name=value, one on a line. For example access_type=offline.",
-    )
+    def url_for_result(self, result: Model) -> str:
+        """Return the address of the page."""
+        return page_of(cast(OAuthProvider, result), "detail")
 
-    class Meta:
-        model = OAuthProvider
-        fields: ClassVar = [
-            "name",
-            "display_name",
-            "enabled",
-            *ENDPOINTS,
-            *CLIENT,
-            "grant_types",
-            "scopes",
-            "scope_delimiter",
-            "authorize_params",
-            "account_claim",
-        ]
-        help_texts: ClassVar = {
-            "name": "Lower-case letters, digits and hyphens. It is part of the callback URL and cannot change later.",
-            "display_name": "What users see on their Connections page.",
-            "enabled": "When off, nobody can connect and calls that need it are refused.",
-            "revocation_endpoint": "Told when a user disconnects (RFC 7009).",
-            "userinfo_endpoint": "Asked which account a user connected.",
-            "device_authorization_endpoint": "For sign-in on another device (RFC 8628).",
-            "issuer": "Compared with iss in the answer, letter for letter (RFC 9207).",
-            "resource": "Sent with every request, when the provider wants it (RFC 8707).",
-            "client_id": "From the app that you registered at the provider.",
-            "account_claim": "Which member of the userinfo answer names the account, for example login or email.",
-            "require_pkce": "Refuse a consent that could not be protected by PKCE. It is used whenever possible.",
-            "callback_mode": "Per provider is safer: answers of two providers cannot be mixed up (RFC 9700 §4.4).",
-        }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        offer_secrets(self, "client_secret_ref", self.instance.client_secret_ref, empty="No secret: a public client")
-
-    def author(self, instance: OAuthProvider) -> None:
-        """Save through the verb."""
-        authoring.save(self.actor, instance)
-
-
-def offer_secrets(form: AuthoredForm, field: str, current: str, *, empty: str) -> None:
-    """Offer the secrets that the form's actor may use."""
-    pick = form.fields.get(field)
-    if isinstance(pick, PickField):
-        usable = rights.allowed(form.actor, "use", Secret.objects.all()).order_by("name")
-        pick.offer([(name, name) for name in usable.values_list("name", flat=True)], current=current, empty=empty)
+    def get_results(self, request: HttpRequest) -> None:
+        """Ask once for the whole page what hangs on its providers."""
+        super().get_results(request)
+        uids = [provider.uid for provider in self.result_list]
+        servers, connections = registry.servers_of_each(uids), registry.connections_of_each(uids)
+        for provider in self.result_list:
+            provider.server_total = len(servers[provider.uid])
+            provider.connection_total = connections[provider.uid].connected
 
 
 @admin.register(OAuthProvider)
@@ -106,20 +48,11 @@ class ProviderAdmin(RightsAdmin):
 
     form = ProviderForm
     create_label = "Create provider"
-    list_display = ("display_name", "name_code", "grants", "state", "scope_chips", "updated")
-    list_filter = ("enabled", "token_endpoint_auth_method", "callback_mode")
-    search_fields = ("name", "display_name", "issuer", "client_id")
-    search_help_text = "Name, display name, issuer or client id"
-    fieldsets = (
-        (None, {"fields": ("name", "display_name", "enabled", "callback")}),
-        *UNCHANGING_GROUPS,
-        ("Consent", {"fields": ("grant_types", "scopes", "scope_delimiter", "authorize_params", "account_claim")}),
-    )
-    read_fieldsets = (
-        (None, {"fields": ("name", "display_name", "state", "callback")}),
-        *UNCHANGING_GROUPS,
-        ("Consent", {"fields": ("grants", "all_scopes", "parameters", "account_claim")}),
-    )
+    list_display = ("display_name", "name_code", "grants", "state", "scope_chips", "connection_count", "server_count")
+    list_filter = (StatusFilter, GrantTypeFilter, CategoryFilter, PresetFilter)
+    search_fields = ("name", "display_name")
+    search_help_text = "Name or display name"
+    fields = tuple(ProviderForm.Meta.fields)
     sentences: ClassVar = {
         "view": "see its settings.",
         "attach": "bind MCP servers to it, so that they receive their users' tokens.",
@@ -127,18 +60,118 @@ class ProviderAdmin(RightsAdmin):
         "delete": "delete it; everyone connected through it is disconnected.",
     }
 
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of one provider and its switch."""
+        views = {
+            "detail": require_safe(self.detail_view),
+            "disable": self.disable_view,
+            "enable": require_POST(self.enable_view),
+        }
+        own = [
+            path(f"<path:object_id>/{what}/", self.admin_site.admin_view(view), name=f"providers_oauthprovider_{what}")
+            for what, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list."""
+        return ProviderList
+
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """Keep the name as it was made."""
-        return ("callback", "state", "grants", "all_scopes", "parameters") + (("name",) if obj else ())
+        return ("name",) if obj else ()
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show and take the form; who may only look is shown the provider."""
+        if object_id is None:
+            return admin_form_page.create(self, request)
+        provider = self._viewed(request, object_id)
+        if self.has_change_permission(request, provider):
+            return admin_form_page.edit(self, request, provider)
+        if request.method == "POST":
+            raise PermissionDenied(rights.refusal("change", provider))
+        return self.detail_view(request, object_id)
+
+    def detail_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show a provider: settings, what hangs on it, who may do what."""
+        provider = self._viewed(request, object_id)
+        context = {
+            **self._page(request, provider),
+            **admin_detail.context(provider, cast(User, request.user)),
+            "state": enabled(provider),
+            "created": moment(provider.created_at),
+            "changed": moment(provider.updated_at),
+        }
+        return render(request, "admin/providers/oauthprovider/detail.html", context)
+
+    def disable_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask once, saying what stops meanwhile; the POST switches the provider off."""
+        provider = self._changed(request, object_id)
+        if request.method == "POST":
+            return self._switch(request, provider, is_on=False)
+        uses = impact.uses(provider, cast(User, request.user))
+        context = {**self._page(request, provider), "title": f"Disable {provider}", "uses": uses}
+        return render(request, "admin/providers/oauthprovider/disable.html", context)
+
+    def enable_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Switch the provider on."""
+        return self._switch(request, self._changed(request, object_id), is_on=True)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        """Ask, saying which servers and how many connections a deletion hits."""
+        provider = cast(OAuthProvider, context["object"])
+        uses = impact.uses(provider, cast(User, request.user))
+        may_change = self.has_change_permission(request, provider)
+        own = {**self._page(request, provider), "title": f"Delete {provider}", "uses": uses, "may_change": may_change}
+        return render(request, "admin/providers/oauthprovider/delete.html", own)
 
     def remove(self, request: HttpRequest, obj: OAuthProvider) -> None:
         """Bury the provider."""
-        authoring.delete(request.user, obj)  # type: ignore[arg-type]
+        authoring.delete(cast(User, request.user), obj)
 
     def goes_with(self, objs: Iterable[OAuthProvider]) -> dict[str, int]:
-        """Count the connections that will be revoked."""
+        """Count the connections that will be revoked and the servers that lose their provider."""
         uids = [provider.uid for provider in objs]
-        return {"connections of users, which will be revoked": VaultEntry.objects.filter(provider_uid__in=uids).count()}
+        connections = registry.connections_of_each(uids).values()
+        servers = registry.servers_of_each(uids).values()
+        return {
+            "connections of users, which will be revoked": sum(counts.total for counts in connections),
+            "MCP servers, which will answer OAuthProviderNotFound": sum(map(len, servers)),
+        }
+
+    def _viewed(self, request: HttpRequest, object_id: str) -> OAuthProvider:
+        provider = self.get_object(request, object_id)
+        if provider is None:
+            raise Http404
+        return cast(OAuthProvider, provider)
+
+    def _changed(self, request: HttpRequest, object_id: str) -> OAuthProvider:
+        provider = self._viewed(request, object_id)
+        if not self.has_change_permission(request, provider):
+            raise PermissionDenied(rights.refusal("change", provider))
+        return provider
+
+    def _switch(self, request: HttpRequest, provider: OAuthProvider, *, is_on: bool) -> HttpResponse:
+        try:
+            authoring.switch(cast(User, request.user), provider, is_on=is_on)
+        except ValidationError as refused:
+            messages.error(request, f"{provider} stays as it was. {' '.join(refused.messages)}")
+        else:
+            what = "enabled" if is_on else "disabled; nobody's connection is lost"
+            self.log_change(request, provider, f"{'Enabled' if is_on else 'Disabled'}.")
+            messages.success(request, f"{provider} is {what}.")
+        return redirect(page_of(provider, "detail"))
+
+    def _page(self, request: HttpRequest, provider: OAuthProvider) -> dict[str, Any]:
+        """Return what every page of one provider needs."""
+        urls = {f"{what}_url": page_of(provider, what) for what in ("detail", *PAGES)}
+        return {**self.admin_site.each_context(request), "opts": self.opts, "original": provider, **urls}
 
     @admin.display(description="Name", ordering="name")
     def name_code(self, provider: OAuthProvider) -> SafeString:
@@ -146,12 +179,13 @@ class ProviderAdmin(RightsAdmin):
         return code(provider.name)
 
     @admin.display(description="Grant types")
-    def grants(self, provider: OAuthProvider) -> str:
-        """Return the grants in words."""
+    def grants(self, provider: OAuthProvider) -> SafeString:
+        """Return a badge for each grant."""
         labels = dict(GrantType.choices)
-        return ", ".join(str(labels.get(grant, grant)) for grant in provider.grant_types)
+        words = ((str(labels.get(grant, grant)),) for grant in provider.grant_types)
+        return in_one(format_html_join(" ", '<span class="aigw-badge">{}</span>', words))
 
-    @admin.display(description="State", ordering="enabled")
+    @admin.display(description="Status", ordering="enabled")
     def state(self, provider: OAuthProvider) -> SafeString:
         """Return whether it is switched on."""
         return enabled(provider)
@@ -159,26 +193,24 @@ class ProviderAdmin(RightsAdmin):
     @admin.display(description="Scopes")
     def scope_chips(self, provider: OAuthProvider) -> SafeString:
         """Return the first scopes and how many more there are."""
-        return chips(provider.scopes, most=3)
+        return in_one(chips(provider.scopes, most=3))
 
-    @admin.display(description="Updated", ordering="updated_at")
-    def updated(self, provider: OAuthProvider) -> SafeString:
-        """Return when it was last changed."""
-        return moment(provider.updated_at)
+    @admin.display(description="Connections")
+    def connection_count(self, provider: Any) -> SafeString:
+        """Return how many users' connections work."""
+        return format_html("{}", provider.connection_total)
 
-    @admin.display(description="Scopes")
-    def all_scopes(self, provider: OAuthProvider) -> SafeString:
-        """Return every scope."""
-        return chips(provider.scopes, most=1000)
+    @admin.display(description="Servers")
+    def server_count(self, provider: Any) -> SafeString:
+        """Return how many servers are bound to it."""
+        return format_html("{}", provider.server_total)
 
-    @admin.display(description="Extra parameters")
-    def parameters(self, provider: OAuthProvider) -> SafeString:
-        """Return the extra parameters of the authorization request."""
-        return chips((f"{name}={value}" for name, value in provider.authorize_params.items()), most=100)
 
-    @admin.display(description="Callback URL")
-    def callback(self, provider: OAuthProvider) -> SafeString | str:
-        """Return what to register at the provider."""
-        if not provider.pk:
-            return "Shown here after saving; register it at the provider as the redirect URI."
-        return code(provider.callback_url)
+def in_one(parts: SafeString) -> SafeString:
+    """Keep the parts of a cell together where the theme lays a table out as cards."""
+    return format_html('<span class="aigw-cell">{}</span>', parts)
+
+
+def page_of(provider: OAuthProvider, what: str) -> str:
+    """Return the address of one of a provider's pages."""
+    return reverse(f"admin:providers_oauthprovider_{what}", args=[provider.pk])
