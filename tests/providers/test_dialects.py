@@ -445,3 +445,45 @@ def test_without_a_preset_the_rfc_is_followed(far_side):
 
 def test_a_preset_that_left_the_catalog_leaves_no_quirks():
     assert client_with(OAuthProvider(name="x", preset="gone"), "").quirks == frozenset()
+
+
+# --- Every preset -----------------------------------------------------------------------------------
+
+
+def answer_of(preset, granted):
+    """Return a token answer in the shape that the preset's quirks describe."""
+    comma = "scope_comma_in_response" in preset.quirks
+    fields = {"access_token": "at-1", "token_type": "bearer", "scope": ("," if comma else " ").join(granted)}
+    if "no_expires_in" not in preset.quirks:
+        fields |= {"expires_in": 3600, "refresh_token": "rt-1"}
+    if "user_token_under_authed_user" in preset.quirks:
+        fields = {"authed_user": {**fields, "token_type": "user"}, "token_type": "bot", "access_token": "bot"}
+    return fields | ({"ok": True} if "ok_flag" in preset.quirks else {})
+
+
+@pytest.mark.parametrize("preset", presets.all(), ids=lambda preset: preset.name)
+def test_every_preset_gets_the_users_token_and_what_was_granted(far_side, preset):
+    client, asked = client_of(preset.name), list(preset.scopes)
+    far_side.post(client.token_endpoint, json=answer_of(preset, asked))
+    answer = exchange(client, asked=asked)
+    assert answer.access_token == "at-1"
+    assert (answer.expires_in is None) == ("no_expires_in" in preset.quirks)
+    assert answer.scopes == (asked or None)
+    request = far_side.calls[0].request
+    is_json = request.headers["Content-Type"] == "application/json"
+    sent = json.loads(request.body) if is_json else form(far_side.calls[0])
+    assert is_json == ("json_token_request" in preset.quirks)
+    assert ("Authorization" in request.headers) == (client.auth_method == "client_secret_basic")
+    assert sent.items() >= {"grant_type": "authorization_code", "code": "the-code", **preset.token_params}.items()
+
+
+@pytest.mark.parametrize("preset", presets.all(), ids=lambda preset: preset.name)
+def test_a_dead_grant_at_every_preset_is_the_end_and_an_outage_is_not(far_side, preset):
+    client = client_of(preset.name)
+    said = {"ok": False} if "ok_flag" in preset.quirks else {}
+    status = 200 if "http_200_error_body" in preset.quirks else 400
+    far_side.post(client.token_endpoint, status=status, json={**said, "error": "invalid_grant"})
+    far_side.post(client.token_endpoint, status=503, json={**said, "error": "invalid_grant"})
+    assert refused(refresh, client).is_terminal
+    with pytest.raises(oauth2.ProviderUnavailable):
+        refresh(client)
