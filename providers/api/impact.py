@@ -132,6 +132,7 @@ class ImpactActions:
         after = OAuthProvider.objects.get(pk=provider.pk)
         for field, value in body.validated_data.items():
             setattr(after, field, value)
+        after.full_clean()
         cut, found = impact.change(provider, after)
         return Response({"reconnects": found.reconnects, "cut_off": cut, "detail": found.sentence})
 
