@@ -87,8 +87,19 @@ def postgresql(url: str) -> dict[str, Any]:
     return database
 
 
+def email(url: str) -> dict[str, Any]:
+    """Return Django's e-mail settings for a URL. The message never shows the URL: it holds a password."""
+    try:
+        config: dict[str, Any] = env.email_url_config(url)
+    except (ImproperlyConfigured, KeyError, ValueError):
+        raise ImproperlyConfigured(
+            "EMAIL_URL must look like smtp+tls://user:password@mail.example.com:587; leave it out to send no mail."
+        ) from None
+    return config
+
+
 def first_start_key(folder: Path, file_name: str) -> str:
-    """Return the key kept in `folder/file_name`, making it (0600) on the first start.
+    """Return the key kept in `folder/file_name`, making it (0600) on the first start, before there is a database.
 
     Written to a private file and linked into place, so that of two processes that start at once one
     makes the key and the other reads that same key, never half of it.
@@ -104,6 +115,11 @@ def first_start_key(folder: Path, file_name: str) -> str:
 def _kept_key(folder: Path, file_name: str) -> str:
     path = folder / file_name
     if not path.exists():
+        if any(folder.glob("*.sqlite3")):
+            raise ImproperlyConfigured(
+                f"{path} is gone, and this is no first start: there is a database beside it. Restore the key from a "
+                "backup; a new one cannot open what is stored."
+            )
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = folder / f".{file_name}.{os.getpid()}.{secrets.token_hex(4)}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

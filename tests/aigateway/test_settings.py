@@ -98,6 +98,17 @@ def test_an_empty_key_file_is_refused_and_not_replaced(tmp_path: Path) -> None:
         environment.first_start_key(tmp_path, "fernet_key")
 
 
+@pytest.mark.threat("C04")
+@pytest.mark.parametrize("lost", ["secret_key", "fernet_key"])
+def test_a_lost_key_is_not_made_anew_beside_a_database(tmp_path: Path, lost: str) -> None:
+    assert gateways.manage("check", env=gateways.environment(tmp_path / "data")).returncode == 0
+    (tmp_path / "data" / "aigateway.sqlite3").touch()
+    (tmp_path / "data" / lost).unlink()
+    message = start(tmp_path)
+    assert f"{lost} is gone" in message
+    assert not (tmp_path / "data" / lost).exists()
+
+
 def test_the_documentation_names_every_setting_and_its_default() -> None:
     code = (gateways.PROJECT / "aigateway" / "settings.py").read_text()
     documented = dict(
