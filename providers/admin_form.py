@@ -236,6 +236,7 @@ class ProviderForm(AuthoredForm):
         stored = self.instance.preset_parameters
         for parameter in self.preset.parameters:
             self.fields[PARAMETER + parameter.name] = parameter_field(parameter, stored.get(parameter.name, ""))
+        self.order_fields(self.parameters)
         if self.is_new:
             self._built = [name for name in BUILT if "{" in str(getattr(self.preset, name))]
 

@@ -116,7 +116,7 @@ def _show(
         "callback_base": OAuthProvider(name="").callback_url,
         "parameter_fields": [form[name] for name in form.parameters],
         "groups": [_group(form, *group) for group in GROUPS],
-        "wrong": [form[name] for name in form.errors if name in form.fields],
+        "wrong": [form[name] for name in form.fields if name in form.errors],
         "findings": findings,
         "question": form.question,
         "retype": form.is_bound and bool(request.POST.get("new_secret_value")),

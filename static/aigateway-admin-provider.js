@@ -1,4 +1,13 @@
-/* Two comforts of the provider's form: scopes as chips, and the callback URL as it will be. The page works without. */
+/* Comforts of the provider's form: scopes as chips, the callback URL as it will be, the first field ready to type in.
+   The page works without. */
+const first = document.querySelector("#content [autofocus]");
+// The theme shows the page late: until then the browser's own autofocus finds nothing that could take it.
+function focusFirst() {
+  if (first && document.activeElement === document.body) first.focus();
+}
+document.addEventListener("alpine:initialized", () => requestAnimationFrame(focusFirst));
+window.addEventListener("load", () => requestAnimationFrame(focusFirst));
+
 const name = document.getElementById("id_name");
 const shown = document.getElementById("callback-url");
 function showCallback() {
