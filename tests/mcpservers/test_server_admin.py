@@ -205,8 +205,11 @@ def test_the_page_of_a_server_shows_each_viewer_what_they_may_do(bob: User, prov
         assert f'href="{page(server, what)}"' not in shown
         assert f'action="{page(server, what)}"' not in shown
     # The provider is named, but not linked: it may not be viewed.
-    assert page(provider, "change") not in shown
+    assert page(provider, "detail") not in shown
     assert signed_in(bob).post(page(server, "detail")).status_code == 405
+    assign_perm("view_oauthprovider", bob, provider)
+    seen = signed_in(User.objects.get(pk=bob.pk)).get(page(server, "detail")).content.decode()
+    assert page(provider, "detail") in seen
 
 
 def test_what_no_form_shows_is_kept(admin: User, provider: OAuthProvider) -> None:
