@@ -26,6 +26,7 @@ RESOURCE = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]+\Z")
 OWNED_PARAMETERS = frozenset(
     [
         "response_type",
+        "response_mode",
         "client_id",
         "redirect_uri",
         "scope",
@@ -55,6 +56,13 @@ def check(provider: "OAuthProvider") -> None:
     _resource(provider, findings)
     _grant_types(provider, findings)
     _client(provider, findings)
+    if len(provider.scope_delimiter) != 1 or provider.scope_delimiter.isalnum():
+        _add(
+            findings,
+            "scope_delimiter",
+            "invalid",
+            "Use the one character that stands between two scopes: a space or a comma.",
+        )
     for name, text in scope_findings(provider.scopes, provider.scope_delimiter):
         _add(findings, name, "invalid_scopes", text)
     _authorize_params(provider, findings)
@@ -155,6 +163,6 @@ def _authorize_params(provider: "OAuthProvider", findings: Findings) -> None:
         return
     if not all(text.isprintable() for pair in params.items() for text in pair):
         _add(findings, "authorize_params", "invalid", "A name or value has a character that cannot be printed.")
-    owned = sorted(OWNED_PARAMETERS.intersection(params))
+    owned = sorted(name for name in params if name.lower() in OWNED_PARAMETERS)
     if owned:
         _add(findings, "authorize_params", "invalid", f"{owned[0]} is set by the protocol itself; leave it out.")

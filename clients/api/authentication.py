@@ -19,10 +19,11 @@ class ApiTokenAuthentication(authentication.BaseAuthentication):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        if wait := throttle.seconds_to_wait():
-            raise Throttled(wait=wait)
         row = tokens.recognise(token.strip())
         if row is None:
+            # Asked only now: behind one proxy, one guesser must not stop everyone.
+            if wait := throttle.seconds_to_wait():
+                raise Throttled(wait=wait)
             throttle.count_failure()
             raise AuthenticationFailed(f"This token is not valid, has expired or was revoked. {WHERE_TO_GET_ONE}")
         activity.token_used(row.pk)

@@ -66,15 +66,19 @@ async def _visit(exchange: Exchange, caller: Caller | None) -> None:
 
 
 async def _authenticate(exchange: Exchange, token: str) -> Caller | None:
-    if wait := throttle.seconds_to_wait():
-        retry = [(b"retry-after", str(wait).encode())]
-        await exchange.refuse(429, "throttled", f"Too many wrong tokens from your address. Wait {wait} seconds.", retry)
-        return None
+    """Return whom the token stands for; None when the request was refused.
+
+    A right token passes whatever else comes from its address: behind one proxy, one guesser must not stop everyone.
+    """
     caller = await routing.caller_of(token) if token else None
     if caller is not None:
         if caller.token_pk is not None:
             activity.token_used(caller.token_pk)
         return caller
+    if wait := throttle.seconds_to_wait():
+        retry = [(b"retry-after", str(wait).encode())]
+        await exchange.refuse(429, "throttled", f"Too many wrong tokens from your address. Wait {wait} seconds.", retry)
+        return None
     if token:
         throttle.count_failure()
         detail, challenge = "This token is not valid, has expired or was revoked.", b'Bearer error="invalid_token"'

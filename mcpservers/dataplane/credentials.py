@@ -1,6 +1,8 @@
 """From an auth mode to one header, through `connections.tokens` and `vault.secrets`, and no other way."""
 
+import time
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -23,6 +25,8 @@ from vault import secrets
 
 # Opened tokens and keys live in memory for seconds only (contract §8).
 REMEMBER_SECONDS = 5.0
+RENEW_AGAIN_SECONDS = 60.0
+KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Credential:
 
 NONE = Credential()
 _opened: Memory[tokens.UsableToken] = Memory(seconds=REMEMBER_SECONDS)
+_renewed_for_401: dict[tuple[int, UUID | None], tuple[int | None, float]] = {}
 _keys: Memory[str] = Memory(seconds=REMEMBER_SECONDS)
 
 
@@ -51,6 +56,25 @@ async def resolve(plan: Plan, caller: Caller, *, rejected: Credential | None = N
     raise Failure(
         Reason.UpstreamUnavailable, f"The auth mode {plan.mode} is not supported yet.", "auth_mode_not_supported"
     )
+
+
+def may_renew(plan: Plan, caller: Caller, rejected: Credential) -> bool:
+    """Tell whether a refused token should be renewed: a user's, and not one that was renewed for a 401 just now.
+
+    An upstream that refuses every token would otherwise cost one refresh a call (B13).
+    """
+    renewed = _renewed_for_401.get((caller.user_id, plan.provider_uid))
+    is_fresh = renewed is not None and renewed[1] > time.monotonic() - RENEW_AGAIN_SECONDS
+    return rejected.generation is not None and not (is_fresh and renewed and renewed[0] == rejected.generation)
+
+
+async def renew(plan: Plan, caller: Caller, rejected: Credential) -> Credential:
+    """Return a newer credential than the one that the upstream has just refused. Raises Failure."""
+    credential = await resolve(plan, caller, rejected=rejected)
+    _renewed_for_401[caller.user_id, plan.provider_uid] = (credential.generation, time.monotonic())
+    while len(_renewed_for_401) > KEPT:
+        _renewed_for_401.pop(next(iter(_renewed_for_401)))
+    return credential
 
 
 async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -> tokens.UsableToken:

@@ -117,13 +117,15 @@ class Message:
 def read(body: bytes) -> Message:
     """Read one message. Raises MalformedMessage for anything else: no JSON, a batch, a wrong envelope."""
     try:
-        decoded = json.loads(body)
+        decoded = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise MalformedMessage(PARSE_ERROR, "The body is not JSON.") from None
     if isinstance(decoded, list):
         raise MalformedMessage(INVALID_REQUEST, "Send one JSON-RPC message per request, not a batch.")
     if not isinstance(decoded, dict) or decoded.get("jsonrpc") != "2.0":
         raise MalformedMessage(INVALID_REQUEST, 'The body is not a JSON-RPC 2.0 message ("jsonrpc": "2.0").')
+    if "id" in decoded and decoded["id"] is None and "method" in decoded:
+        raise MalformedMessage(INVALID_REQUEST, "The id must be a string or a number.")
     id, method, params = decoded.get("id"), decoded.get("method", ""), decoded.get("params", {})
     if isinstance(id, bool) or not isinstance(id, str | int | float | None):
         raise MalformedMessage(INVALID_REQUEST, "The id must be a string or a number.")
@@ -132,6 +134,10 @@ def read(body: bytes) -> Message:
     if not method and not ({"result", "error"} & decoded.keys()):
         raise MalformedMessage(INVALID_REQUEST, "The message has no method.", id)
     return Message(method=method, id=id, has_id="id" in decoded, params=params or {}, answer=decoded.get("result"))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def result(id: Id, value: dict[str, Any]) -> dict[str, Any]:

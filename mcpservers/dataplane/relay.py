@@ -46,9 +46,9 @@ async def forwarded(
     """
     async with AsyncExitStack() as stack:
         answer = await stack.enter_async_context(_send(call, plan, session, credential))
-        if answer.status == 401 and credential.generation is not None:
+        if answer.status == 401 and credentials.may_renew(plan, caller, credential):
             await stack.aclose()
-            renewed = await credentials.resolve(plan, caller, rejected=credential)
+            renewed = await credentials.renew(plan, caller, credential)
             answer = await stack.enter_async_context(_send(call, plan, session, renewed))
         if answer.status == 401:
             raise _rejected(plan)

@@ -192,6 +192,8 @@ def test_headers_that_contradict_the_body_are_refused(
         (b"\xff\xfe", 400),
         (b'{"id":1,"method":"x"}', 400),
         (b'{"jsonrpc":"2.0","id":true,"method":"x"}', 400),
+        (b'{"jsonrpc":"2.0","id":null,"method":"x"}', 400),
+        (b'{"jsonrpc":"2.0","id":NaN,"method":"x"}', 400),
         (b'{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}', 400),
     ],
 )
@@ -357,6 +359,14 @@ def test_without_a_token_in_the_header_it_is_401(agent: Agent, upstream: FakeMcp
         assert response.headers["www-authenticate"].startswith("Bearer")
         assert "create_token" in response.text
     assert upstream.requests == []
+
+
+@pytest.mark.threat("F08")
+def test_guesses_are_limited_and_a_right_token_still_passes(agent: Agent) -> None:
+    statuses = [agent.post("ping", Authorization=f"Bearer aigw_guess{n}").status_code for n in range(52)]
+    assert statuses[:50] == [401] * 50
+    assert statuses[50:] == [429] * 2
+    assert agent.call().status_code == 200
 
 
 @pytest.mark.threat("D23")

@@ -200,6 +200,19 @@ def test_a_second_401_asks_to_reconnect_and_does_not_leak_the_challenge(
     assert len(far_side.token_requests) == 1
 
 
+@pytest.mark.threat("B13")
+def test_an_upstream_that_refuses_every_token_costs_no_refresh_a_call(
+    agent: Agent, far_side: TokenEndpoint, provider: OAuthProvider, alice: User, upstream: FakeMcpServer
+) -> None:
+    factories.make_vault_entry(alice, provider)
+    upstream.accepted_tokens = set()
+    for _ in range(5):
+        assert agent.call().json()["error"]["data"]["detail"] == "upstream_rejected"
+    assert len(far_side.token_requests) == 1
+    upstream.accepted_tokens = {"access-1"}
+    assert "result" in agent.call().json()
+
+
 def test_the_gateway_answers_for_a_server_that_it_knows_while_the_user_is_not_connected(
     agent: Agent, bound: MCPServer, upstream: FakeMcpServer
 ) -> None:

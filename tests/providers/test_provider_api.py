@@ -261,3 +261,19 @@ def test_a_field_that_is_not_the_callers_to_set_is_refused(admin: User, field: s
     assert answer.status_code == 400
     stored = OAuthProvider.objects.get()
     assert (stored.uid, stored.deleted_at, stored.created_at) == (provider.uid, None, provider.created_at)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scope_delimiter", "xx"),
+        ("scope_delimiter", "x"),
+        ("scope_delimiter", ""),
+        ("authorize_params", {"response_mode": "form_post"}),
+        ("authorize_params", {"Client_ID": "other"}),
+    ],
+)
+def test_what_the_protocol_could_not_work_with_is_refused(admin: User, field: str, value: object) -> None:
+    answer = send(admin, "post", PROVIDERS, provider_body(**{field: value}))
+    assert answer.status_code == 400
+    assert [attr for _, attr in findings(answer)] == [field]
