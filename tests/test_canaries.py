@@ -68,7 +68,7 @@ class Walk:
         with requests.Session() as http:
             http.trust_env = False
             headers = {"Authorization": f"Bearer {self.token}"}
-            answer = http.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=30)
+            answer = http.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=60)
         self.browser.heard += [str(answer.headers), answer.text]
         assert answer.status_code < 400, answer.text
         return answer.json() if answer.content else None

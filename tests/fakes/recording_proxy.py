@@ -31,7 +31,7 @@ class RecordingProxy:
             return self.instead.pop(0)
         with requests.Session() as session:
             session.trust_env = False
-            response = session.post(f"{self.target}{path}", data=body, headers=headers, timeout=10)
+            response = session.post(f"{self.target}{path}", data=body, headers=headers, timeout=30)
         if response.headers.get("Content-Type", "").startswith("application/json"):
             self.answered += [(name, str(value)) for name, value in json.loads(response.content).items()]
         return response.status_code, response.content
