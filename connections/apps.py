@@ -5,7 +5,7 @@ class ConnectionsConfig(AppConfig):
     """Connections."""
 
     name = "connections"
-    verbose_name = "Connections"
+    verbose_name = "Gateway"
 
     def ready(self) -> None:
         """Notice who departs; have the use of connections written in batches; count them for the floor below."""

@@ -5,7 +5,7 @@ class McpServersConfig(AppConfig):
     """MCP servers."""
 
     name = "mcpservers"
-    verbose_name = "MCP servers"
+    verbose_name = "Gateway"
 
     def ready(self) -> None:
         """Announce changed servers and rights; tell the floors below who uses their secrets and providers."""

@@ -5,7 +5,7 @@ class ProvidersConfig(AppConfig):
     """OAuth providers."""
 
     name = "providers"
-    verbose_name = "OAuth providers"
+    verbose_name = "Gateway"
 
     def ready(self) -> None:
         """Announce changed providers and rights on them; tell the vault which secrets they use."""

@@ -5,7 +5,7 @@ class VaultConfig(AppConfig):
     """The vault."""
 
     name = "vault"
-    verbose_name = "Vault"
+    verbose_name = "Gateway"
 
     def ready(self) -> None:
         """Announce changed secrets and rights on them."""
