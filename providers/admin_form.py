@@ -108,6 +108,7 @@ class ProviderForm(AuthoredForm):
             "scope_delimiter",
             "authorize_params",
             "callback_mode",
+            "keep_idle_connections",
         ]
         labels: ClassVar = LABELS
         help_texts: ClassVar = HELP

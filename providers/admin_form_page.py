@@ -38,6 +38,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("Account", "account", ("userinfo_endpoint", "account_claim")),
     ("Callback", "callback", ("callback_mode",)),
+    ("Unused connections", "idle", ("keep_idle_connections",)),
 )
 
 

@@ -30,6 +30,7 @@ GRANTS = {
 }
 LABELS = {
     "client_id": "Client ID",
+    "keep_idle_connections": "Keep idle connections",
     "require_pkce": "Require PKCE",
     "issuer": "Issuer",
     "userinfo_endpoint": "Userinfo endpoint",
@@ -47,6 +48,7 @@ HELP = {
     "resource": "Sent with every request, when the provider wants it (RFC 8707).",
     "client_id": "From the app that you registered at the provider.",
     "account_claim": "Which member of the userinfo answer names the account, for example login or email.",
+    "keep_idle_connections": "Go on renewing a connection that nobody has used for VAULT_IDLE_DAYS.",
     "require_pkce": "Refuse a consent that PKCE could not protect. It is used whenever possible.",
 }
 

@@ -31,6 +31,7 @@ FIELDS = (
     "authorize_params",
     "require_pkce",
     "enabled",
+    "keep_idle_connections",
     "callback_mode",
 )
 # Which secret is sent, and where to: changing any of these needs `use` on the secret (contract §5).

@@ -89,6 +89,7 @@ class OAuthProvider(models.Model):
     authorize_params = models.JSONField(default=dict, blank=True)
     require_pkce = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
+    keep_idle_connections = models.BooleanField(default=False)
     callback_mode = models.CharField(max_length=16, choices=CallbackMode.choices, default=CallbackMode.PER_PROVIDER)
     # What the issuer's metadata said, kept by `providers.promises`; nobody types it.
     issuer_promises = models.JSONField(default=dict, blank=True, editable=False)
