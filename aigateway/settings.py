@@ -238,8 +238,11 @@ VAULT_REFRESH_AHEAD_SECONDS = number("VAULT_REFRESH_AHEAD_SECONDS", 600)
 VAULT_REFRESH_LEASE_SECONDS = number("VAULT_REFRESH_LEASE_SECONDS", 45, minimum=1)
 VAULT_REFRESH_GIVE_UP_HOURS = number("VAULT_REFRESH_GIVE_UP_HOURS", 24)
 VAULT_SCAN_INTERVAL_SECONDS = number("VAULT_SCAN_INTERVAL_SECONDS", 30, minimum=0.2)
-VAULT_SCAN_BATCH = whole("VAULT_SCAN_BATCH", 200, minimum=1)
+VAULT_SCAN_BATCH = whole("VAULT_SCAN_BATCH", 2000, minimum=1)
+VAULT_REFRESH_CONCURRENCY_PER_PROVIDER = whole("VAULT_REFRESH_CONCURRENCY_PER_PROVIDER", 8, minimum=1)
+VAULT_IDLE_DAYS = number("VAULT_IDLE_DAYS", 60)
 VAULT_COLLECT_INTERVAL_SECONDS = number("VAULT_COLLECT_INTERVAL_SECONDS", 300, minimum=0.2)
+VAULT_DEAD_RETENTION_DAYS = number("VAULT_DEAD_RETENTION_DAYS", 0)
 DEVICE_POLL_INTERVAL_SECONDS = number("DEVICE_POLL_INTERVAL_SECONDS", 2, minimum=0.2)
 VAULT_REVOCATION_ATTEMPTS = whole("VAULT_REVOCATION_ATTEMPTS", 8, minimum=1)
 
@@ -295,6 +298,17 @@ CELERY_BEAT_SCHEDULE = {
 
 if REDIS_URL:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# --- Mail: none unless there is a server and a sender ------------------------------------------------
+EMAIL_URL = text("EMAIL_URL")
+AIGW_EMAIL_FROM = text("AIGW_EMAIL_FROM")
+if bool(EMAIL_URL) != bool(AIGW_EMAIL_FROM):
+    raise ImproperlyConfigured("EMAIL_URL and AIGW_EMAIL_FROM go together: set both, or neither.")
+EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+EMAIL_TIMEOUT = 10
+if EMAIL_URL:
+    globals().update(environment.email(EMAIL_URL))
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = AIGW_EMAIL_FROM
 
 # --- Admin theme -----------------------------------------------------------------------------------
 UNFOLD = {

@@ -6,7 +6,10 @@ _REASONS = {
     "upstream_rejected": "{name} refused the saved sign-in when it was used. " + _NOTHING_ELSE,
     "no_refresh_token": "The sign-in at {name} has run out, and {name} gave no way to renew it. " + _NOTHING_ELSE,
     "idle": "This connection was not used for so long that {name} ended it. " + _NOTHING_ELSE,
-    "lost_rotation": "A renewal was cut off half-way, so the saved sign-in at {name} no longer fits. " + _NOTHING_ELSE,
+    "lost_rotation": (
+        "A renewal was cut off after {name} had been asked and before its answer could be kept here, so the saved "
+        "sign-in no longer fits. " + _NOTHING_ELSE
+    ),
     "upstream_error": (
         "{name} has not answered renewals for a long time. The gateway keeps trying, and one success heals this; "
         "reconnect if you cannot wait."

@@ -75,6 +75,13 @@ def has_given_up(entry: VaultEntry, now: datetime) -> bool:
     return entry.failing_since is not None and now - entry.failing_since >= give_up
 
 
+def is_idle(entry: VaultEntry, now: datetime) -> bool:
+    """Tell whether the connection went unused for `VAULT_IDLE_DAYS`; 0 means that none is ever idle."""
+    days = settings.VAULT_IDLE_DAYS
+    used_at = max(entry.connected_at, entry.last_used_at or entry.connected_at)
+    return bool(days) and now - used_at >= timedelta(days=days)
+
+
 def _renewal(entry: VaultEntry, now: datetime, *, still_valid: bool, otherwise: ExpiredDetail) -> Verdict:
     lapsed = entry.refresh_token_expires_at is not None and entry.refresh_token_expires_at <= now
     if entry.refresh_token is None or lapsed:

@@ -1,4 +1,5 @@
-"""What is remembered while a user decides at a provider: ConsentRequest in this browser, DeviceRequest in any."""
+"""What is remembered while a user decides at a provider: ConsentRequest in this browser, DeviceRequest in any; and how
+a provider fares and is asked: ProviderHealth, ProviderSlot."""
 
 import uuid
 from datetime import datetime
@@ -97,6 +98,47 @@ class DeviceRequest(models.Model):
         """Return the state, expired from the moment that it is, whether or not anyone has noticed."""
         state = DeviceState(self.state)
         return DeviceState.EXPIRED if state == DeviceState.PENDING and self.expires_at <= now else state
+
+
+class ProviderHealth(models.Model):
+    """How a provider's token endpoint has fared, shared by every process; a provider that never failed has no row.
+
+    Nobody asks before `paused_until`. `consecutive_failures` counts up to the opening of the circuit, and then its
+    probes. `client_rejected_at`: when the provider last refused our credentials; `alerted_at`: when that, or the
+    opening of the circuit, was made known.
+    """
+
+    provider_uid = models.UUIDField(unique=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    circuit_open_since = models.DateTimeField(null=True, blank=True)
+    client_rejected_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=64, blank=True)
+    alerted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"health of provider {self.provider_uid}"
+
+
+class ProviderSlot(models.Model):
+    """One of the requests that may be in flight to a provider's token endpoint, until `held_until` if `holder` dies."""
+
+    provider_uid = models.UUIDField()
+    number = models.PositiveIntegerField()
+    holder = models.CharField(max_length=32, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["provider_uid", "number"], name="one_slot_per_provider_and_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"slot {self.number} of provider {self.provider_uid}"
 
 
 Trip = ConsentRequest | DeviceRequest

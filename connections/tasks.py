@@ -1,8 +1,10 @@
-"""Celery: the verbs that run off the call path. No arguments, no results; a message is only a hint."""
+"""Celery: the verbs that run off the call path. No results, ids and reasons only; a message is only a hint."""
+
+from uuid import UUID
 
 from celery import shared_task
 
-from connections import cleanup, device_poll, revocation, scan
+from connections import cleanup, device_poll, notices, revocation, scan
 
 
 @shared_task(name="connections.tasks.refresh_due")
@@ -27,3 +29,15 @@ def retry_revocations() -> None:
 def poll_devices() -> None:
     """Ask the providers whether their users have entered the codes."""
     device_poll.poll_due()
+
+
+@shared_task(name="connections.tasks.tell_user", acks_late=False)  # rather no mail than two
+def tell_user(user_id: int, provider_uid: str, reason: str) -> None:
+    """Send a user the mail about a connection that has ended."""
+    notices.tell_user(user_id, UUID(provider_uid), reason)
+
+
+@shared_task(name="connections.tasks.tell_admins", acks_late=False)
+def tell_admins(provider_uid: str, is_client_rejected: bool) -> None:
+    """Send the admins the mail about a provider in trouble."""
+    notices.tell_admins(UUID(provider_uid), is_client_rejected)

@@ -1,7 +1,8 @@
 """Keep, claim, replace, wipe and retire a user's tokens. No HTTP, no lock that outlives a statement.
 
-Every write of tokens is one compare-and-swap `UPDATE`: it names the generation (and the lease holder) that its
-writer saw, and raises the generation, so that whoever comes late changes nothing and learns of it.
+Every write of tokens is one compare-and-swap `UPDATE`: it names the generation that its writer saw, and raises it, so
+that whoever comes late changes nothing and learns of it. The lease only keeps others from asking the provider at the
+same time: an answer that fits the generation is written even by a holder whose lease has lapsed.
 """
 
 import random
@@ -23,6 +24,8 @@ from vault.sealing import Unreadable, open_sealed, seal
 UPSTREAM_ERROR = "upstream_error"
 _NO_LEASE: dict[str, Any] = {"lease_holder": "", "lease_until": None}
 _HEALTHY: dict[str, Any] = {"failing_since": None, "failures": 0, "retry_at": None}
+# Reasons that a provider's word, not ours, gave: one that has answered otherwise since takes them back.
+REFUSED_BY_PROVIDER = ("invalid_grant", "lost_rotation", "idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def store(
         **_HEALTHY,
         "refresh_token": tokens.refresh_token and seal(owner, "refresh_token", tokens.refresh_token),
         "refresh_token_expires_at": tokens.refresh_token_expires_at,
+        "spare_refresh_token": None,
         "refresh_due_at": due_at(tokens.expires_at, now) if tokens.refresh_token else None,
         "provider_fingerprint": fingerprint,
         "scopes_requested": scopes_requested,
@@ -80,51 +84,89 @@ def store(
 
 
 def claim(entry: VaultEntry, *, holder: str, now: datetime, lease_seconds: float) -> bool:
-    """Take the lease on `entry` as it was read; at most one of all who try gets it."""
-    return bool(
-        _unchanged(entry)
-        .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now), lease_holder=entry.lease_holder)
-        .update(lease_holder=holder, lease_until=now + timedelta(seconds=lease_seconds))
-    )
+    """Take the lease on `entry` as it was read; at most one of all who try gets it, and nobody before `retry_at`."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    at_rest = Q(retry_at__isnull=True) | Q(retry_at__lte=now)
+    rows = _unchanged(entry).filter(free, at_rest, lease_holder=entry.lease_holder)
+    return bool(rows.update(lease_holder=holder, lease_until=now + timedelta(seconds=lease_seconds)))
 
 
-def replace(entry: VaultEntry, *, holder: str, tokens: Tokens, now: datetime) -> bool:
+def replace(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> bool:
     """Put refreshed tokens in place, both in one statement (B02); a missing refresh token keeps the old (B03).
 
-    False, and nothing written, when the row is gone, was connected again, or the lease went to someone else.
+    False, and nothing written, when the row is gone or its tokens were written by someone else.
     """
-    values = {
-        **_sealed(entry, tokens),
-        **_NO_LEASE,
-        **_HEALTHY,
-        "refresh_due_at": due_at(tokens.expires_at, now),
-        "refreshed_at": now,
-        "generation": F("generation") + 1,
-    }
-    if tokens.refresh_token:
-        values["refresh_token"] = seal(entry, "refresh_token", tokens.refresh_token)
-        values["refresh_token_expires_at"] = tokens.refresh_token_expires_at
+    values = _refreshed(entry, tokens, now)
     if entry.attention_reason == UPSTREAM_ERROR:
         values["attention_reason"] = ""
-    return bool(_unchanged(entry).filter(lease_holder=holder).update(**values))
+    return bool(_unchanged(entry).update(**values))
+
+
+def heal(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> bool:
+    """Put tokens back into an entry that was wiped because the provider refused their predecessors."""
+    rows = _unchanged(entry).filter(access_token__isnull=True, attention_reason__in=REFUSED_BY_PROVIDER)
+    with transaction.atomic():
+        healed = rows.update(**_refreshed(entry, tokens, now), attention_reason="")
+        if healed:
+            counter.announce()
+    return bool(healed)
+
+
+def keep_spare(entry: VaultEntry, *, refresh_token: str) -> bool:
+    """Keep the other of two refresh tokens that one brought; False when the row has changed since it was read."""
+    spare = seal(entry, "spare_refresh_token", refresh_token)
+    return bool(_unchanged(entry).filter(refresh_token__isnull=False).update(spare_refresh_token=spare))
+
+
+def promote_spare(entry: VaultEntry) -> bool:
+    """Put the spare in place of a refresh token that was refused; False when there is none that opens."""
+    spare = _opened(entry, "spare_refresh_token")
+    if spare is None:
+        return False
+    rows = _unchanged(entry).filter(spare_refresh_token__isnull=False)
+    return bool(rows.update(refresh_token=seal(entry, "refresh_token", spare), spare_refresh_token=None))
 
 
 def release(entry: VaultEntry, *, holder: str) -> None:
-    """Give the lease back; nothing was learned."""
-    _unchanged(entry).filter(lease_holder=holder).update(**_NO_LEASE)
+    """Give the lease back; nobody was asked."""
+    _unchanged(entry).filter(lease_holder=holder).update(lease_holder=entry.lease_holder, lease_until=None)
 
 
 def release_failed(
-    entry: VaultEntry, *, holder: str, retry_at: datetime, failing_since: datetime, attention_reason: str
+    entry: VaultEntry,
+    *,
+    holder: str,
+    retry_at: datetime,
+    failing_since: datetime,
+    attention_reason: str,
+    is_unanswered: bool = False,
 ) -> None:
-    """Give the lease back after a failure that may pass: nobody is to try again before `retry_at`."""
+    """Give the lease back after a failure that may pass: nobody is to try again before `retry_at`.
+
+    `is_unanswered`: the provider may have rotated all the same, and the holder's name stays to tell of it.
+    """
     _unchanged(entry).filter(lease_holder=holder).update(
-        **_NO_LEASE,
+        lease_holder=holder if is_unanswered else entry.lease_holder,
+        lease_until=None,
         retry_at=retry_at,
+        refresh_due_at=retry_at,
         failing_since=failing_since,
         failures=F("failures") + 1,
         attention_reason=attention_reason,
     )
+
+
+def note_failing(entry: VaultEntry, *, since: datetime) -> None:
+    """Note on `entry`, and in its row, since when it could not be renewed although nobody was asked for it."""
+    if entry.failing_since is None:
+        entry.failing_since = since
+        _unchanged(entry).filter(failing_since__isnull=True).update(failing_since=since)
+
+
+def end_waits(provider_uid: UUID, *, now: datetime) -> int:
+    """Let every entry of a provider that answers again be renewed at once; return how many waited."""
+    waiting = VaultEntry.objects.filter(provider_uid=provider_uid, refresh_due_at__gt=now, retry_at__gt=now)
+    return waiting.update(retry_at=None, refresh_due_at=now)
 
 
 def stop_renewing(entry: VaultEntry) -> None:
@@ -132,15 +174,16 @@ def stop_renewing(entry: VaultEntry) -> None:
     _unchanged(entry).update(refresh_due_at=None)
 
 
-def wipe(entry: VaultEntry, *, reason: str, now: datetime, holder: str | None = None) -> bool:
-    """Erase the tokens and keep the row with its `reason`, unless it changed since it was read."""
-    rows = _unchanged(entry) if holder is None else _unchanged(entry).filter(lease_holder=holder)
+def wipe(entry: VaultEntry, *, reason: str, now: datetime) -> bool:
+    """Erase the tokens and keep the row with its `reason`, unless it changed, or got a spare, since it was read."""
+    rows = _unchanged(entry).filter(spare_refresh_token__isnull=entry.spare_refresh_token is None)
     with transaction.atomic():
         wiped = rows.update(
             **_NO_LEASE,
             **_HEALTHY,
             access_token=None,
             refresh_token=None,
+            spare_refresh_token=None,
             expires_at=now,
             refresh_token_expires_at=None,
             refresh_due_at=None,
@@ -162,8 +205,10 @@ def retire(entry: VaultEntry, *, reason: str, now: datetime) -> PendingRevocatio
         if current is None:
             return None
         opened = {column: _opened(current, column) for column in ("access_token", "refresh_token")}
+        spare = _opened(current, "spare_refresh_token")
         VaultEntry.objects.filter(pk=current.pk).delete()
         counter.announce()
+        keep_for_revocation(current, access_token=None, refresh_token=spare, reason=reason, now=now)
         return keep_for_revocation(current, **opened, reason=reason, now=now)
 
 
@@ -191,7 +236,7 @@ def due_at(expires_at: datetime | None, now: datetime) -> datetime | None:
     if expires_at is None:
         return None
     lifetime = max((expires_at - now).total_seconds(), 0.0)
-    ahead = settings.VAULT_REFRESH_AHEAD_SECONDS * random.uniform(1, 1.25)  # noqa: S311 - spreads load, no secret
+    ahead = settings.VAULT_REFRESH_AHEAD_SECONDS * random.uniform(1, 1.5)  # noqa: S311 - spreads load, no secret
     return expires_at - timedelta(seconds=min(ahead, lifetime / 2))
 
 
@@ -202,6 +247,22 @@ def _unchanged(entry: VaultEntry) -> Any:
 def _overwrite(owner: VaultEntry, values: dict[str, Any]) -> int:
     rows = VaultEntry.objects.filter(user_id=owner.user_id, provider_uid=owner.provider_uid)
     return rows.update(**values, generation=F("generation") + 1)
+
+
+def _refreshed(entry: VaultEntry, tokens: Tokens, now: datetime) -> dict[str, Any]:
+    values = {
+        **_sealed(entry, tokens),
+        **_NO_LEASE,
+        **_HEALTHY,
+        "spare_refresh_token": None,
+        "refresh_due_at": due_at(tokens.expires_at, now),
+        "refreshed_at": now,
+        "generation": F("generation") + 1,
+    }
+    if tokens.refresh_token:
+        values["refresh_token"] = seal(entry, "refresh_token", tokens.refresh_token)
+        values["refresh_token_expires_at"] = tokens.refresh_token_expires_at
+    return values
 
 
 def _sealed(owner: VaultEntry, tokens: Tokens) -> dict[str, Any]:

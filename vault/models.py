@@ -48,16 +48,19 @@ class VaultEntry(models.Model):
     """One user's tokens for one provider. No cascading keys: whoever is gone is found by `connections.cleanup`.
 
     `generation` grows with every write of the tokens; `lease_holder` and `lease_until` are the claim of
-    whoever refreshes. `refresh_due_at` is when to renew ahead of time; null means never.
+    whoever refreshes; a holder without a time is one whose request may have been answered unheard. `refresh_due_at` is
+    when to renew ahead of time; null means never. `spare_refresh_token` is the other of two that one refresh token
+    brought: it is tried when the provider refuses the first.
     """
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user_id = models.BigIntegerField(db_index=True)
-    provider_uid = models.UUIDField(db_index=True)
+    provider_uid = models.UUIDField()
     provider_fingerprint = models.CharField(max_length=64, blank=True)
     account = models.CharField(max_length=320, blank=True)
     access_token = SealedTextField(null=True, editable=False)
     refresh_token = SealedTextField(null=True, editable=False)
+    spare_refresh_token = SealedTextField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     scopes_requested = models.JSONField(default=list)
@@ -83,6 +86,7 @@ class VaultEntry(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user_id", "provider_uid"], name="one_entry_per_user_and_provider")
         ]
+        indexes: ClassVar = [models.Index(fields=["provider_uid", "refresh_due_at"], name="entries_due_per_provider")]
 
     def __str__(self) -> str:
         return f"connection {self.uid}"

@@ -169,7 +169,7 @@ def test_invalid_grant_is_no_end_when_someone_else_has_rotated(
     def rotate_meanwhile() -> None:
         current = VaultEntry.objects.get(pk=entry.pk)
         won = entries.Tokens("winner", "winner-refresh", timezone.now() + 60 * MINUTE, None, ["read"])
-        assert entries.replace(current, holder=current.lease_holder, tokens=won, now=timezone.now())
+        assert entries.replace(current, tokens=won, now=timezone.now())
 
     upstream.answers.append(INVALID_GRANT)
     _during(upstream, rotate_meanwhile)
@@ -272,7 +272,7 @@ def test_a_refused_client_is_not_the_users_fault(
         use(alice, rotating)
     assert caught.value.why == "invalid_client"
     assert stored(entry, "refresh_token") == "upstream-refresh"
-    assert Event.objects.get(action="connection.refresh_failed").data["reason"] == "invalid_client"
+    assert "connection.refresh_failed" not in actions()
 
 
 def test_a_missing_client_secret_is_named_and_nothing_is_sent(

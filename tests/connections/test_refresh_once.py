@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from connections import tokens
+from connections import refresh, tokens
 from connections.database import run_in_thread
 from connections.errors import RefreshUnavailable, TokenExpired
 from providers.models import OAuthProvider
@@ -145,3 +146,66 @@ def test_no_connection_is_held_while_the_provider_thinks(
     upstream.while_answering = lambda: held.append(asking.connection is not None)
     use(alice, rotating)
     assert held == [False]
+
+
+class Statements:
+    """Counts what any connection of this process sends."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        execute = CursorWrapper.execute
+
+        def counted(cursor: CursorWrapper, sql: str, params: Any = None) -> Any:
+            self.count += 1
+            return execute(cursor, sql, params)
+
+        monkeypatch.setattr(CursorWrapper, "execute", counted)
+
+
+@pytest.mark.threat("B01")
+async def test_a_thousand_coroutines_that_wait_cost_a_query_now_and_then(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for another process, which holds the lease for a second and never comes back."""
+    lapses_at = timezone.now() + timedelta(seconds=1)
+    await run_in_thread(make_expired, alice, rotating, lease_holder="other", lease_until=lapses_at)
+    wanted: dict[str, Any] = {"user_id": alice.pk, "provider_uid": rotating.uid, "scopes": ["read"]}
+    sent = Statements(monkeypatch)
+    answers = await asyncio.gather(*(tokens.ausable_token(**wanted) for _ in range(1000)))
+    assert {answer.access_token for answer in answers} == {"access-1"}
+    assert upstream.refreshes == ["upstream-refresh"]
+    assert sent.count < 60
+
+
+@pytest.mark.threat("B01")
+def test_threads_that_wait_share_the_answer_without_asking_the_database(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = make_expired(alice, rotating)
+    upstream.delay_seconds = 0.5
+    sent = Statements(monkeypatch)
+    answers = all_at_once(lambda: refresh.renewed(entry, rotating).generation)
+    assert answers == [entry.generation + 1] * CALLERS
+    assert sent.count < CALLERS / 2
+
+
+@pytest.mark.threat("B01")
+def test_whoever_waits_does_not_take_the_impatience_of_the_one_in_front(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider
+) -> None:
+    """The scan, say, which would not wait for the other process."""
+    entry = make_expired(alice, rotating, lease_holder="other", lease_until=timezone.now() + timedelta(seconds=0.5))
+    with pytest.raises(RefreshUnavailable):
+        refresh.renewed(entry, rotating, wait=False)
+    with ThreadPoolExecutor(2) as pool:
+
+        def ask(wait: bool) -> Any:
+            try:
+                return refresh.renewed(entry, rotating, wait=wait).generation
+            except RefreshUnavailable as exc:
+                return exc.why
+            finally:
+                connection.close()
+
+        assert set(pool.map(ask, [False, True])) <= {"in_progress", entry.generation + 1}
+        assert VaultEntry.objects.get().generation == entry.generation + 1

@@ -21,6 +21,9 @@ from vault.models import VaultEntry
 
 HOUR = timedelta(hours=1)
 
+# The scan has threads of its own, which see what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 def make_due(user: User, provider: OAuthProvider, **fields: Any) -> VaultEntry:
     """Make an entry whose token still works but is to be renewed."""
@@ -88,11 +91,11 @@ def test_one_bad_entry_harms_no_other(
     make_due(bob, silent, refresh_due_at=now - HOUR)
     ended = make_due(bob, rotating, refresh_token="long-dead", refresh_due_at=now - HOUR / 2)
     good = make_due(admin, rotating)
-    assert scan.refresh_due() == {"refreshed": 1, "failed": 3}
+    assert scan.refresh_due() == {"refreshed": 1, "failed": 4}
     assert stored(good, "access_token") == "access-1"
     assert VaultEntry.objects.get(pk=ended.pk).attention_reason == "invalid_grant"
     assert VaultEntry.objects.get(pk=damaged.pk).refresh_due_at is None
-    assert VaultEntry.objects.filter(provider_uid=silent.uid, failures=1).count() == 1
+    assert VaultEntry.objects.filter(provider_uid=silent.uid, failures=1).count() == 2
 
 
 def test_a_run_is_bounded(
@@ -106,7 +109,6 @@ def test_a_run_is_bounded(
 
 
 @pytest.mark.threat("B19")
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("departure", ["user_deactivated", "user_deleted", "provider_deleted"])
 def test_a_departure_queues_a_collection(
     departure: str, alice: User, rotating: OAuthProvider, upstream: RotatingProvider, tasks_run_here: None
@@ -124,7 +126,6 @@ def test_a_departure_queues_a_collection(
 
 
 @pytest.mark.threat("G03")
-@pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_down_does_not_break_the_save(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ConnectionError("no broker")

@@ -19,7 +19,9 @@ class RotatingProvider:
     """What it was asked, what it does next.
 
     `answers` are given before anything else, one per request to the token endpoint; `revocation_status` is what the
-    revocation endpoint says; `while_answering` runs between taking a request and answering it.
+    revocation endpoint says; `while_answering` runs between taking a request and answering it, and each of
+    `after_rotating`, for one request, between the rotation and its answer. With `is_lenient` a refresh token that was
+    replaced goes on being good.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,10 @@ class RotatingProvider:
         self.delay_seconds = 0.0
         self.revocation_status = 200
         self.while_answering: Callable[[], None] | None = None
+        self.after_rotating: list[Callable[[], None]] = []
+        self.is_lenient = False
+        self.in_flight = 0
+        self.most_in_flight = 0
         self._numbers = count(1)
         self._lock = threading.Lock()
 
@@ -41,10 +47,17 @@ class RotatingProvider:
         with self._lock:
             self.refreshes.append(form["refresh_token"])
             planned = self.answers.pop(0) if self.answers else None
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
         time.sleep(self.delay_seconds)
         if self.while_answering is not None:
             self.while_answering()
-        return planned or self._rotate(form["refresh_token"])
+        answer = planned or self._rotate(form["refresh_token"])
+        if self.after_rotating:
+            self.after_rotating.pop(0)()
+        with self._lock:
+            self.in_flight -= 1
+        return answer
 
     def revoke(self, form: dict[str, str]) -> Answer:
         """Answer a revocation request."""
@@ -60,7 +73,7 @@ class RotatingProvider:
             answer = {"access_token": f"access-{next(self._numbers)}", "token_type": "Bearer", **self.extra}
             if self.rotates:
                 answer["refresh_token"] = f"refresh-{next(self._numbers)}"
-                self.live = {answer["refresh_token"]}
+                self.live = (self.live if self.is_lenient else set()) | {answer["refresh_token"]}
             return 200, answer, {}
 
 

@@ -88,20 +88,44 @@ def test_both_tokens_are_written_in_one_statement(alice: User, provider: OAuthPr
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(watch):
-        assert entries.replace(entry, holder="me", tokens=NEW, now=timezone.now())
+        assert entries.replace(entry, tokens=NEW, now=timezone.now())
     assert with_both == [True]
 
 
-@pytest.mark.parametrize("change", [{"generation": 2}, {"lease_holder": "other"}])
-def test_whoever_comes_late_changes_nothing(change: dict[str, Any], alice: User, provider: OAuthProvider) -> None:
+def test_whoever_comes_after_another_write_changes_nothing(alice: User, provider: OAuthProvider) -> None:
     entry, now = factories.make_vault_entry(alice, provider, lease_holder="me"), timezone.now()
-    VaultEntry.objects.filter(pk=entry.pk).update(**change)
-    assert not entries.replace(entry, holder="me", tokens=NEW, now=now)
-    assert not entries.wipe(entry, reason="invalid_grant", now=now, holder="me")
+    VaultEntry.objects.filter(pk=entry.pk).update(generation=2)
+    assert not entries.replace(entry, tokens=NEW, now=now)
+    assert not entries.wipe(entry, reason="invalid_grant", now=now)
+    assert not entries.heal(entry, tokens=NEW, now=now)
+    assert not entries.keep_spare(entry, refresh_token="spare")
     entries.release(entry, holder="me")
     current = VaultEntry.objects.get(pk=entry.pk)
     assert open_sealed(current, "access_token") == "upstream-access"
-    assert current.lease_holder != ""
+    assert (current.lease_holder, current.spare_refresh_token) == ("me", None)
+
+
+def test_a_lapsed_lease_stops_nobody_from_writing_what_the_provider_gave(alice: User, provider: OAuthProvider) -> None:
+    entry, now = factories.make_vault_entry(alice, provider, lease_holder="me"), timezone.now()
+    VaultEntry.objects.filter(pk=entry.pk).update(lease_holder="other", lease_until=now)
+    assert entries.replace(entry, tokens=NEW, now=now)
+    assert VaultEntry.objects.get(pk=entry.pk).lease_holder == ""
+
+
+def test_a_spare_is_not_wiped_unseen_and_is_retired_with_the_rest(alice: User, provider: OAuthProvider) -> None:
+    entry, now = factories.make_vault_entry(alice, provider), timezone.now()
+    assert entries.keep_spare(entry, refresh_token="spare")
+    assert not entries.wipe(entry, reason="invalid_grant", now=now)
+    entries.retire(entry, reason="test", now=now)
+    kept = [open_sealed(pending, "refresh_token") for pending in PendingRevocation.objects.order_by("pk")]
+    assert sorted(kept, key=str) == ["spare", "upstream-refresh"]
+
+
+def test_nobody_claims_before_the_wait_is_over(alice: User, provider: OAuthProvider) -> None:
+    now = timezone.now()
+    entry = factories.make_vault_entry(alice, provider)
+    VaultEntry.objects.update(retry_at=now + timedelta(minutes=1))
+    assert not entries.claim(entry, holder="a", now=now, lease_seconds=45)
 
 
 def test_wiping_keeps_row_reason_and_scopes(alice: User, provider: OAuthProvider) -> None:
@@ -123,7 +147,7 @@ def test_retiring_moves_the_tokens_out_of_reach(alice: User, provider: OAuthProv
     assert entries.retire(entry, reason="test", now=timezone.now()) is None
 
 
-@pytest.mark.parametrize(("lifetime", "earliest", "latest"), [(8, 4, 4), (600, 300, 300), (3600, 2850, 3000)])
+@pytest.mark.parametrize(("lifetime", "earliest", "latest"), [(8, 4, 4), (600, 300, 300), (3600, 2700, 3000)])
 def test_renewal_is_due_ahead_of_time_but_never_in_the_first_half(lifetime: int, earliest: int, latest: int) -> None:
     now = timezone.now()
     due = [entries.due_at(now + timedelta(seconds=lifetime), now) for _ in range(20)]

@@ -101,7 +101,7 @@ def test_every_model_with_sealed_columns_is_known(db: None) -> None:
     tables = {model._meta.label: set(columns) for model, columns in rotation.sealed_columns().items()}
     expected = {
         "vault.Secret": {"value"},
-        "vault.VaultEntry": {"access_token", "refresh_token"},
+        "vault.VaultEntry": {"access_token", "refresh_token", "spare_refresh_token"},
         "vault.PendingRevocation": {"access_token", "refresh_token"},
         "vault.KeyCheck": {"proof"},
         "connections.ConsentRequest": {"code_verifier"},
