@@ -159,13 +159,11 @@ class ProviderForm(AuthoredForm):
         return given
 
     def fill(self, instance: OAuthProvider) -> None:
-        """Set what the preset gives, the secret's name, and PKCE for a public client."""
+        """Set what the preset gives and the secret's name."""
         given = self.cleaned_data
         if self.preset is not None:
             instance.preset = self.preset.name
             self._build(instance)
-        if given.get("token_endpoint_auth_method") == AuthMethod.NONE:
-            instance.require_pkce = True
         if given.get("secret_source") == NEW:
             instance.client_secret_ref = given.get("new_secret_name", "") if self.new_secret else ""
 

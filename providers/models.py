@@ -115,7 +115,12 @@ class OAuthProvider(models.Model):
         return self.display_name or self.name
 
     def clean(self) -> None:
-        """Check every field and how they fit together. Raises ValidationError with the contract's codes."""
+        """Check every field and how they fit together; a public client gets PKCE whatever was asked.
+
+        Raises ValidationError with the contract's codes.
+        """
+        if self.token_endpoint_auth_method == AuthMethod.NONE:
+            self.require_pkce = True
         if OAuthProvider.objects.filter(name=self.name).exclude(pk=self.pk).exists():
             raise name_taken("OAuth provider")
         validation.check(self)

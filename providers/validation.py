@@ -33,6 +33,7 @@ OWNED_PARAMETERS = frozenset(
         "state",
         "code_challenge",
         "code_challenge_method",
+        "code_verifier",
         "resource",
         "request",
         "request_uri",
@@ -43,6 +44,8 @@ OWNED_PARAMETERS = frozenset(
         "code",
     ]
 )
+# RFC 6749 appendix A: name-char.
+PARAMETER_NAME = re.compile(r"\A[A-Za-z0-9._-]+\Z")
 GRANT_TYPES = ("browser_consent", "token_exchange")
 
 Findings = dict[str, list[ValidationError]]
@@ -102,7 +105,7 @@ def _preset(provider: "OAuthProvider", findings: Findings) -> None:
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
         _add(findings, "preset_parameters", "invalid", 'Give an object of strings, for example {"domain": "acme.com"}.')
     # A provider outlives its preset: one that left the catalog, or asks for more by now, still lets others be edited.
-    elif provider._state.adding:
+    elif provider._state.adding or not provider.preset:
         findings.update(preset_findings(provider.preset, parameters))
 
 
@@ -140,6 +143,8 @@ def _grant_types(provider: "OAuthProvider", findings: Findings) -> None:
     chosen = provider.grant_types
     if not isinstance(chosen, list) or not chosen or any(grant not in GRANT_TYPES for grant in chosen):
         _add(findings, "grant_types", "invalid", f"Name one or more of {', '.join(GRANT_TYPES)}.")
+    elif len(set(chosen)) != len(chosen):
+        _add(findings, "grant_types", "invalid", "A grant type is named twice.")
 
 
 def _client(provider: "OAuthProvider", findings: Findings) -> None:
@@ -163,6 +168,9 @@ def _authorize_params(provider: "OAuthProvider", findings: Findings) -> None:
         return
     if not all(text.isprintable() for pair in params.items() for text in pair):
         _add(findings, "authorize_params", "invalid", "A name or value has a character that cannot be printed.")
+    if odd := [name for name in params if not PARAMETER_NAME.match(name)]:
+        text = f"{odd[0][:80]!r} is no name of a parameter. Use letters, digits, dots, hyphens and underscores."
+        _add(findings, "authorize_params", "invalid", text)
     owned = sorted(name for name in params if name.lower() in OWNED_PARAMETERS)
     if owned:
         _add(findings, "authorize_params", "invalid", f"{owned[0]} is set by the protocol itself; leave it out.")

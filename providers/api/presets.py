@@ -83,6 +83,7 @@ class PresetViewSet(GenericViewSet):  # type: ignore[type-arg]
     @extend_schema(responses=PresetSerializer)
     def retrieve(self, request: Request, name: str) -> Response:
         """Return one preset."""
+        refuse_unknown_parameters(request.query_params, FILTERS)
         preset = presets.get(name)
         if preset is None:
             raise NotFound

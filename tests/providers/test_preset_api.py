@@ -95,6 +95,10 @@ def test_github_takes_a_client_id_and_a_secret(admin: User) -> None:
     assert made["callback_url"] == "https://gateway.test/oauth/v1/callback/github"
 
 
+def test_one_preset_refuses_an_unknown_parameter_too(bob: User) -> None:
+    assert findings(send(bob, "get", f"{PRESETS}okta/?parameter=x")) == [("unknown_filter", "parameter")]
+
+
 @pytest.mark.usefixtures("secret")
 def test_what_was_typed_wins(admin: User) -> None:
     typed = {"display_name": "Ours", "scopes": ["repo"], "userinfo_endpoint": "", "authorize_params": {"login": "x"}}

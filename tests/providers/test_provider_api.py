@@ -277,3 +277,29 @@ def test_what_the_protocol_could_not_work_with_is_refused(admin: User, field: st
     answer = send(admin, "post", PROVIDERS, provider_body(**{field: value}))
     assert answer.status_code == 400
     assert [attr for _, attr in findings(answer)] == [field]
+
+
+@pytest.mark.threat("A09")
+@pytest.mark.parametrize("asked", [{}, {"require_pkce": False}])
+def test_a_public_client_always_requires_pkce(admin: User, asked: dict[str, Any]) -> None:
+    made = send(admin, "post", PROVIDERS, provider_body(**asked))
+    assert (made.status_code, made.json()["require_pkce"]) == (201, True)
+    changed = send(admin, "patch", f"{PROVIDERS}github/", {"require_pkce": False})
+    assert (changed.status_code, changed.json()["require_pkce"]) == (200, True)
+
+
+@pytest.mark.parametrize("name", ["", " state", "redirect_uri ", "a=b", "a&b", "code_verifier", "é"])
+def test_an_authorize_parameter_has_a_name_that_is_its_own(admin: User, name: str) -> None:
+    answer = send(admin, "post", PROVIDERS, provider_body(authorize_params={name: "x"}))
+    assert findings(answer) == [("invalid", "authorize_params")]
+
+
+def test_a_grant_type_is_named_once(admin: User) -> None:
+    answer = send(admin, "post", PROVIDERS, provider_body(grant_types=["browser_consent", "browser_consent"]))
+    assert findings(answer) == [("invalid", "grant_types")]
+
+
+def test_a_provider_without_a_preset_takes_no_parameters_later_either(admin: User) -> None:
+    send(admin, "post", PROVIDERS, provider_body())
+    answer = send(admin, "patch", f"{PROVIDERS}github/", {"preset_parameters": {"domain": "acme.com"}})
+    assert findings(answer) == [("invalid", "preset_parameters")]
