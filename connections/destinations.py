@@ -19,14 +19,22 @@ def usable(uid: UUID) -> OAuthProvider:
         then = "Open Connections to see what you can connect."
         raise ConsentRefused(Code.PROVIDER_NOT_FOUND, "OAuth provider not found: it was removed.", then)
     name = provider.display_name
-    if not provider.enabled or not provider.offers_browser_consent:
-        raise ConsentRefused(Code.PROVIDER_DISABLED, f"{name} is switched off and cannot be connected.", ASK_ADMIN)
+    if not provider.enabled:
+        raise ConsentRefused(Code.PROVIDER_DISABLED, disabled(name), ASK_ADMIN)
+    if not provider.offers_browser_consent:
+        what = f"{name} offers no browser consent and cannot be connected here."
+        raise ConsentRefused(Code.PROVIDER_DISABLED, what, ASK_ADMIN)
     try:
         addresses.check_url(provider.authorization_endpoint)
     except OutboundError:
         what = f"The address to sign in at {name} is not one that this gateway may send you to."
         raise ConsentRefused(Code.PROVIDER_UNSAFE, what, ASK_ADMIN) from None
     return provider
+
+
+def disabled(name: str) -> str:
+    """Return the sentence that a page and the API say of a disabled provider, as the data plane does."""
+    return f"OAuth provider not found: {name} is disabled."
 
 
 def unchanged(trip: Trip) -> OAuthProvider:

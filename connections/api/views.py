@@ -20,9 +20,10 @@ from connections.api.serializers import (
     DeviceSerializer,
     DisconnectedSerializer,
 )
+from connections.destinations import disabled
 from connections.listing import Connection, Status
 from connections.models import DeviceRequest
-from connections.refusals import Code, ConsentRefused
+from connections.refusals import ASK_ADMIN, Code, ConsentRefused
 
 LIST_PARAMETERS = [
     OpenApiParameter("name_contains"),
@@ -66,8 +67,8 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
         NoFields(data=request.data).is_valid(raise_exception=True)
         connection = self._own(request, provider)
         if not connection.can_connect:
-            text = f"{connection.display_name} cannot be connected now: it is disabled or offers no browser consent."
-            raise ValidationError({"provider": ErrorDetail(text, "consent_not_available")})
+            text = f"{connection.display_name} cannot be connected now: it offers no browser consent."
+            raise _not_available(connection, text, "consent_not_available")
         return Response({"authorize_url": connection.authorize_url})
 
     @extend_schema(request=NoFields, responses=DeviceSerializer)
@@ -80,9 +81,8 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
         NoFields(data=request.data).is_valid(raise_exception=True)
         connection = self._own(request, provider)
         if not connection.can_use_code:
-            name = connection.display_name
-            text = f"{name} offers no way to connect with a code: it is disabled, or has no endpoint for that."
-            raise ValidationError({"provider": ErrorDetail(text, Code.DEVICE_NOT_AVAILABLE)})
+            text = f"{connection.display_name} offers no way to connect with a code: it has no endpoint for that."
+            raise _not_available(connection, text, Code.DEVICE_NOT_AVAILABLE)
         try:
             started = device.start(caller(request), connection.provider_uid, connection.wanted)
         except ConsentRefused as refused:
@@ -94,6 +94,13 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
         if connection is None:
             raise NotFound
         return connection
+
+
+def _not_available(connection: Connection, text: str, code: str) -> ValidationError:
+    """Say why it cannot be connected so: first of all that the provider is disabled."""
+    if not connection.is_enabled:
+        text, code = f"{disabled(connection.display_name)} {ASK_ADMIN}", Code.PROVIDER_NOT_FOUND
+    return ValidationError({"provider": ErrorDetail(text, code)})
 
 
 def _shown(started: DeviceRequest) -> dict[str, object]:

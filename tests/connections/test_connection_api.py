@@ -39,7 +39,8 @@ def test_what_is_held_is_listed_even_where_it_cannot_be_connected_again(alice: U
     (row,) = send(alice, "get", CONNECTIONS).json()["results"]
     assert (row["provider"], row["status"], row["refresh_token_present"]) == ("off", "connected", True)
     answer = send(alice, "post", f"{CONNECTIONS}off/authorize/", {})
-    assert (answer.status_code, findings(answer)) == (400, [("consent_not_available", "provider")])
+    assert (answer.status_code, findings(answer)) == (400, [("oauth_provider_not_found", "provider")])
+    assert "is disabled" in answer.json()["errors"][0]["detail"]
 
 
 @pytest.mark.threat("F05")

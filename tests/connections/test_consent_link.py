@@ -228,8 +228,8 @@ def test_a_link_older_than_an_hour_is_400(alices, alice, github, settings) -> No
     ("change", "sentence"),
     [
         (lambda provider: provider.delete(), "OAuth provider not found"),
-        (lambda provider: OAuthProvider.objects.update(enabled=False), "switched off"),
-        (lambda provider: OAuthProvider.objects.update(grant_types=["token_exchange"]), "switched off"),
+        (lambda provider: OAuthProvider.objects.update(enabled=False), "OAuth provider not found: Github is disabled"),
+        (lambda provider: OAuthProvider.objects.update(grant_types=["token_exchange"]), "offers no browser consent"),
     ],
 )
 def test_a_provider_that_cannot_be_connected_is_said(alices, alice, github, change, sentence) -> None:

@@ -62,12 +62,20 @@ def test_get_changes_nothing(alice: User, coded: OAuthProvider, code_side: Token
     assert code_side.requests == []
 
 
-@pytest.mark.parametrize("fields", [{"device_authorization_endpoint": ""}, {"enabled": False}])
-def test_where_there_is_no_such_way_it_is_said(fields: dict[str, Any], alice: User, coded: OAuthProvider) -> None:
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"device_authorization_endpoint": ""}, "device_not_available"),
+        ({"enabled": False}, "oauth_provider_not_found"),
+    ],
+)
+def test_where_there_is_no_such_way_it_is_said(
+    fields: dict[str, Any], code: str, alice: User, coded: OAuthProvider
+) -> None:
     factories.make_vault_entry(alice, coded)
     OAuthProvider.objects.update(**fields)
     answer = send(alice, "post", DEVICE)
-    assert (answer.status_code, findings(answer)) == (400, [("device_not_available", "provider")])
+    assert (answer.status_code, findings(answer)) == (400, [(code, "provider")])
 
 
 def test_an_unknown_provider_is_not_found(alice: User) -> None:

@@ -92,7 +92,8 @@ def test_a_disabled_provider_says_so_and_loses_no_consent(
     assert caught.value.why == "disabled"
     refused = alices.get(link)
     assert refused.status_code == 400
-    assert "switched off" in refused.content.decode()
+    assert "OAuth provider not found" in refused.content.decode()
+    assert "is disabled" in refused.content.decode()
     tasks.collect_orphans.apply()
     send(admin, "patch", f"{PROVIDERS}acme/", {"enabled": True})
     assert token_of(alice, provider) == "upstream-access"
