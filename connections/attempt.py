@@ -7,6 +7,7 @@ asked; after it, the answer is written down, or what the failure means: for the 
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from connections.errors import ConnectionRequired, ExpiredDetail, RefreshUnavail
 from connections.provider_health import Admission
 from providers import oauth2
 from providers.models import OAuthProvider
+from providers.oauth2 import RegisteredClient
 from providers.registered import registered_client
 from vault import entries
 from vault.entries import Tokens
@@ -36,21 +38,29 @@ _WRITE_BACK_PAUSES_SECONDS = (0.1, 0.5, 2.0, 5.0, 10.0, 15.0)
 _UNHEARD = frozenset(["timeout", "network", "status_500", "status_502", "status_504"])
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a caller that renews many entries of one provider holds already: one of its slots, and its `client`."""
+
+    client: RegisteredClient
+
+
 class Attempt:
     """One request for new tokens, by the `holder` of the lease on `entry`."""
 
-    def __init__(self, entry: VaultEntry, provider: OAuthProvider, holder: str) -> None:
+    def __init__(self, entry: VaultEntry, provider: OAuthProvider, holder: str, held: Held | None = None) -> None:
         self._entry = entry
         self._provider = provider
         self._holder = holder
         self._admission = Admission()
+        self._held = held
 
-    def run(self, *, wait: bool, has_slot: bool) -> VaultEntry:
+    def run(self, *, wait: bool) -> VaultEntry:
         """Ask, and write down what came of it. Raises TokenError.
 
         `wait` for one of the provider's slots, unless the caller holds one already.
         """
-        if has_slot:
+        if self._held is not None:
             return self._run()
         with slots.taken(self._provider.uid, patience_seconds=SLOT_PATIENCE_SECONDS if wait else 0) as is_taken:
             if not is_taken:
@@ -77,7 +87,7 @@ class Attempt:
         refresh_token = open_sealed(self._entry, "refresh_token")
         if refresh_token is None:
             raise Unreadable("refresh_token")
-        client = registered_client(self._provider)
+        client = self._held.client if self._held is not None else registered_client(self._provider)
         self._admission = provider_health.admit(self._provider.uid, timezone.now())
         if self._admission.wait_seconds:
             raise self._not_asked(PAUSED)
@@ -95,21 +105,22 @@ class Attempt:
         return RefreshUnavailable(self._provider.name, why)
 
     def _succeeded(self, tokens: Tokens) -> VaultEntry:
-        if not self._written(tokens):
+        written = self._written(tokens)
+        if written is None:
             late.settle(self._entry, self._provider, tokens, timezone.now())
         elif self._entry.failing_since is not None:
             self._record("connection.recovered", trail.OK, failures=self._entry.failures)
         provider_health.answered(self._provider, self._admission, timezone.now())
-        return reread(self._entry, self._provider)
+        return written or reread(self._entry, self._provider)
 
-    def _written(self, tokens: Tokens) -> bool:
+    def _written(self, tokens: Tokens) -> VaultEntry | None:
         """Write the tokens down; a provider that rotates gives them only once, so a lost database is waited for."""
         for pause in _WRITE_BACK_PAUSES_SECONDS:
             try:
                 return entries.replace(self._entry, tokens=tokens, now=timezone.now())
             except (OperationalError, InterfaceError) as exc:
                 logger.warning("refreshed tokens cannot be written yet", extra={"error": type(exc).__name__})
-                database.let_go()
+                database.drop()
                 time.sleep(pause)
         return entries.replace(self._entry, tokens=tokens, now=timezone.now())
 
@@ -141,7 +152,7 @@ class Attempt:
         return current
 
     def _again(self, entry: VaultEntry) -> VaultEntry:
-        return Attempt(entry, self._provider, self._holder)._run()
+        return Attempt(entry, self._provider, self._holder, self._held)._run()
 
     def _reason_of_end(self, now: datetime) -> ExpiredDetail:
         """Whoever asked before us and never gave the lease back had perhaps rotated into the void."""

@@ -29,7 +29,16 @@ async def run_in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 
 def let_go() -> None:
-    """Give this thread's connection back before something slow. Inside a transaction there is none to give."""
+    """Give this thread's connection back before something slow. Inside a transaction there is none to give.
+
+    SQLite's are not pooled: one that is idle takes nothing from anybody, and closing the last one costs a checkpoint.
+    """
+    if connection.vendor != "sqlite":
+        drop()
+
+
+def drop() -> None:
+    """Close this thread's connection, for good when it is broken. Not inside a transaction."""
     if not connection.in_atomic_block:
         connection.close()
 

@@ -14,31 +14,30 @@ from django.conf import settings
 from django.utils import timezone
 
 from connections import database, provider_health
-from connections.attempt import BUSY, PAUSED, Attempt, record_unreadable, reread
+from connections.attempt import BUSY, PAUSED, Attempt, Held, record_unreadable, reread
 from connections.errors import RefreshUnavailable
 from connections.provider_health import Status
 from providers.models import OAuthProvider
 from vault import entries
 from vault.models import VaultEntry
 
-__all__ = ["BUSY", "IN_PROGRESS", "PAUSED", "record_unreadable", "renewed"]
+__all__ = ["BUSY", "IN_PROGRESS", "PAUSED", "Held", "record_unreadable", "renewed"]
 POLL_FIRST_SECONDS, POLL_MOST_SECONDS = 0.02, 0.2
 IN_PROGRESS = "in_progress"
 
 
-def renewed(entry: VaultEntry, provider: OAuthProvider, *, wait: bool = True, has_slot: bool = False) -> VaultEntry:
+def renewed(entry: VaultEntry, provider: OAuthProvider, *, wait: bool = True, held: Held | None = None) -> VaultEntry:
     """Return the entry as it is after someone, us or another, has refreshed the tokens that `entry` held.
 
-    Without `wait`, a refresh that another caller has begun is RefreshUnavailable at once; `has_slot`: the caller holds
-    one of the provider's slots (`connections.slots`). Raises TokenExpired when the provider ended the grant,
-    RefreshUnavailable or SecretMissing when it cannot be asked now, and ConnectionRequired when the row is gone or
-    does not open.
+    Without `wait`, a refresh that another caller has begun is RefreshUnavailable at once; `held`: see there.
+    Raises TokenExpired when the provider ended the grant, RefreshUnavailable or SecretMissing when it cannot be asked
+    now, and ConnectionRequired when the row is gone or does not open.
     """
     deadline = time.monotonic() + settings.VAULT_REFRESH_LEASE_SECONDS + POLL_MOST_SECONDS
     while True:
         flight, is_ours = _join(entry)
         if is_ours:
-            return _lead(flight, entry, provider, wait=wait, has_slot=has_slot)
+            return _lead(flight, entry, provider, wait=wait, held=held)
         if not wait:
             raise RefreshUnavailable(provider.name, IN_PROGRESS)
         database.let_go()
@@ -67,9 +66,9 @@ def _join(entry: VaultEntry) -> tuple[_Flight, bool]:
         return flight, True
 
 
-def _lead(flight: _Flight, entry: VaultEntry, provider: OAuthProvider, *, wait: bool, has_slot: bool) -> VaultEntry:
+def _lead(flight: _Flight, entry: VaultEntry, provider: OAuthProvider, *, wait: bool, held: Held | None) -> VaultEntry:
     try:
-        answer = _renew_or_follow(entry, provider, wait=wait, has_slot=has_slot)
+        answer = _renew_or_follow(entry, provider, wait=wait, held=held)
     except BaseException as exc:
         _land(entry)
         flight.set_exception(exc)
@@ -84,11 +83,11 @@ def _land(entry: VaultEntry) -> None:
         del _flights[entry.pk, entry.generation]
 
 
-def _renew_or_follow(entry: VaultEntry, provider: OAuthProvider, *, wait: bool, has_slot: bool) -> VaultEntry:
+def _renew_or_follow(entry: VaultEntry, provider: OAuthProvider, *, wait: bool, held: Held | None) -> VaultEntry:
     lease_seconds = settings.VAULT_REFRESH_LEASE_SECONDS
     deadline = time.monotonic() + lease_seconds + POLL_MOST_SECONDS
     pause, current = POLL_FIRST_SECONDS, entry
-    if not has_slot:
+    if held is None:
         _refuse_while_paused(entry, provider)
     while True:
         now = timezone.now()
@@ -99,7 +98,7 @@ def _renew_or_follow(entry: VaultEntry, provider: OAuthProvider, *, wait: bool, 
         if current.lease_until is None or current.lease_until <= now:
             holder = secrets.token_hex(16)
             if entries.claim(current, holder=holder, now=now, lease_seconds=lease_seconds):
-                return Attempt(current, provider, holder).run(wait=wait, has_slot=has_slot)
+                return Attempt(current, provider, holder, held).run(wait=wait)
         elif not wait:
             raise RefreshUnavailable(provider.name, IN_PROGRESS)
         elif time.monotonic() > deadline:

@@ -20,16 +20,19 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from connections import freshness, provider_health, refresh, slots
-from connections.errors import ConnectionRequired, RefreshUnavailable, SecretMissing, TokenExpired
+from connections.errors import ConnectionRequired, RefreshUnavailable, TokenExpired
 from connections.models import ProviderHealth
 from providers.models import OAuthProvider
+from providers.oauth2 import RegisteredClient
+from providers.registered import registered_client
 from vault import entries
 from vault.models import VaultEntry
+from vault.secrets import SecretNotFound
 
 RUN_SECONDS = 120.0
 THREADS = 16
 PAGE = 50
-PROVIDER_GOOD_FOR_SECONDS = 0.5
+GOOD_FOR_SECONDS = 0.5
 
 
 def refresh_due() -> dict[str, int]:
@@ -90,6 +93,7 @@ class _Feed:
     def __init__(self, provider: OAuthProvider, run: _Run) -> None:
         self.run = run
         self._provider: OAuthProvider | None = provider
+        self._client: RegisteredClient | None = None
         self._read_at = time.monotonic()
         self._page: deque[VaultEntry] = deque()
         self._last: VaultEntry | None = None
@@ -115,10 +119,17 @@ class _Feed:
 
     def provider(self) -> OAuthProvider | None:
         """Return the provider as it was less than a second ago; None when it is gone or disabled."""
-        if time.monotonic() - self._read_at > PROVIDER_GOOD_FOR_SECONDS and self._provider is not None:
-            self._read_at = time.monotonic()
+        if time.monotonic() - self._read_at > GOOD_FOR_SECONDS and self._provider is not None:
+            self._read_at, self._client = time.monotonic(), None
             self._provider = OAuthProvider.objects.filter(pk=self._provider.pk, enabled=True).first()
         return self._provider
+
+    def client(self, provider: OAuthProvider) -> RegisteredClient:
+        """Return its client, secret included, opened less than a second ago. Raises SecretNotFound."""
+        client = self._client
+        if client is None:
+            client = self._client = registered_client(provider)
+        return client
 
     def close(self) -> None:
         """Hand out nothing more."""
@@ -173,11 +184,12 @@ def _refresh(entry: VaultEntry, feed: _Feed) -> str:
         entries.stop_renewing(entry)  # left to lapse; its next use renews it, if the provider still does
         return ""
     try:
-        current = refresh.renewed(entry, provider, wait=False, has_slot=True)
+        held = refresh.Held(feed.client(provider))
+        current = refresh.renewed(entry, provider, wait=False, held=held)
     except ConnectionRequired:
         entries.stop_renewing(entry)  # it does not open; a call says so to its user
         return "failed"
-    except SecretMissing:
+    except SecretNotFound:
         feed.close()
         return "failed"
     except RefreshUnavailable as exc:

@@ -5,6 +5,7 @@ that whoever comes late changes nothing and learns of it. The lease only keeps o
 same time: an answer that fits the generation is written even by a holder whose lease has lapsed.
 """
 
+import copy
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -91,15 +92,20 @@ def claim(entry: VaultEntry, *, holder: str, now: datetime, lease_seconds: float
     return bool(rows.update(lease_holder=holder, lease_until=now + timedelta(seconds=lease_seconds)))
 
 
-def replace(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> bool:
+def replace(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> VaultEntry | None:
     """Put refreshed tokens in place, both in one statement (B02); a missing refresh token keeps the old (B03).
 
-    False, and nothing written, when the row is gone or its tokens were written by someone else.
+    Returns the entry as it is then; None, and nothing written, when the row is gone or someone else has written.
     """
     values = _refreshed(entry, tokens, now)
     if entry.attention_reason == UPSTREAM_ERROR:
         values["attention_reason"] = ""
-    return bool(_unchanged(entry).update(**values))
+    if not _unchanged(entry).update(**values):
+        return None
+    written = copy.copy(entry)
+    for name, value in {**values, "generation": entry.generation + 1}.items():
+        setattr(written, name, value)
+    return written
 
 
 def heal(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> bool:

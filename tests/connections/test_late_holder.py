@@ -13,9 +13,10 @@ from django.db import connection
 from django.utils import timezone
 
 from connections import attention
-from connections.attempt import Attempt
+from connections.attempt import Attempt, Held
 from connections.errors import ConnectionRequired, RefreshUnavailable, TokenExpired
 from providers.models import OAuthProvider
+from providers.registered import registered_client
 from tests.connections.test_refresh import INVALID_GRANT, actions, let_time_pass, make_expired, stored, use
 from tests.fakes.rotating_provider import RotatingProvider
 from vault import entries
@@ -57,7 +58,7 @@ def take_over(entry: VaultEntry) -> VaultEntry:
 
 def ask(read: VaultEntry, provider: OAuthProvider) -> VaultEntry:
     """Ask with what `take_over` read."""
-    return Attempt(read, provider, "taker").run(wait=False, has_slot=True)
+    return Attempt(read, provider, "taker", Held(registered_client(provider))).run(wait=False)
 
 
 def let_lapse(entry: VaultEntry) -> None:
