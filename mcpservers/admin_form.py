@@ -42,6 +42,11 @@ MODES = {
     ),
 }
 
+LEFT_EMPTY = {
+    "static_key": ("key_ref", "Choose the secret whose value is sent, or make one with New."),
+    "user_oauth": ("provider_name", "Choose the provider where users connect, or make one with New."),
+}
+
 
 class PickOrNew(UnfoldAdminSelectWidget):  # type: ignore[misc]
     """A list with a link beside it to the page that makes what the list does not hold yet."""
@@ -188,6 +193,14 @@ class ServerForm(AuthoredForm):
         if living is None or living == self.instance.provider_uid:
             del self.fields["attach_again"]
 
+    def clean(self) -> dict[str, Any]:
+        """Say which list was left empty in the form's own words; the verb would speak of names."""
+        given = cast(dict[str, Any], super().clean())
+        field, finding = LEFT_EMPTY.get(given.get("auth_mode", ""), ("", ""))
+        if field in self.fields and not given.get(field):
+            self.add_error(field, ValidationError(finding, code="required"))
+        return given
+
     def fill(self, instance: MCPServer) -> None:
         """Build `auth` from its fields; members that no form shows stay as they are while the mode stays."""
         given, mode = self.cleaned_data, self.cleaned_data.get("auth_mode")
@@ -195,11 +208,11 @@ class ServerForm(AuthoredForm):
             return
         kept = dict(instance.auth) if instance.mode == mode else {"mode": mode}
         if mode == "static_key":
-            kept["key_ref"] = given["key_ref"]
+            kept["key_ref"] = given.get("key_ref", "")
             kept["header_name"] = given["header_name"] or "Authorization"
             kept["header_prefix"] = given["header_prefix"]
         if mode == "user_oauth":
-            kept["provider_name"], kept["required_scopes"] = given["provider_name"], given["required_scopes"]
+            kept["provider_name"], kept["required_scopes"] = given.get("provider_name", ""), given["required_scopes"]
         instance.auth = kept
 
     def author(self, instance: MCPServer) -> None:
