@@ -166,3 +166,13 @@ def test_a_forged_form_changes_nothing(admin: User, alice: User, browser: Client
     one = reverse("admin:clients_apitoken_revoke", args=[ApiToken.objects.get().pk])
     assert browser.post(one, {"confirmed": "yes"}).status_code == 403
     assert ApiToken.objects.get().revoked_at is None
+
+
+def test_an_empty_list_says_so_and_offers_only_what_can_be_done(admin: User) -> None:
+    client = signed_in(admin)
+    providers, tokens = client.get(page(OAuthProvider)).content.decode(), client.get(page(ApiToken)).content.decode()
+    assert "No OAuth providers yet" in providers
+    assert providers.count("Create provider") == 2, "in the head, and in the empty list"
+    assert "No API tokens yet" in tokens
+    assert "Show all" not in tokens.split("No API tokens yet")[1]
+    assert "Nothing matches" in client.get(page(ApiToken) + "?q=zzz").content.decode()
