@@ -20,7 +20,7 @@ _GROUPS = (
     (Status.NOT_CONNECTED, "Available to connect"),
 )
 _AFTERWARDS = {
-    Outcome.REVOKED: "{name} is disconnected, and {name} has confirmed that the access is withdrawn.",
+    Outcome.REVOKED: "{name} is disconnected, and it has confirmed that the access is withdrawn.",
     Outcome.UNSUPPORTED: (
         "{name} is disconnected here. {name} offers no way to withdraw the access from here; "
         "you can also remove it in your settings at {name}."

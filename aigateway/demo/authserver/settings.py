@@ -80,7 +80,7 @@ PASSWORD_HASHERS = [
 
 OAUTH2_PROVIDER = {
     "SCOPES": {
-        "profile": "See your user name and email address",
+        "profile": "See your name",
         "mcp:tools": "Use the demo tools as you",
     },
     "DEFAULT_SCOPES": ["profile"],
