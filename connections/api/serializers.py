@@ -2,12 +2,45 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from connections.listing import Connection, Status
 from connections.revocation import Outcome
 
+_CONNECTED = OpenApiExample(
+    "Connected",
+    {
+        "provider": "github",
+        "display_name": "GitHub",
+        "account": "alice",
+        "status": "connected",
+        "scopes_requested": ["read:user"],
+        "scopes_granted": ["read:user"],
+        "connected_at": "2026-01-02T03:04:05Z",
+        "last_used_at": None,
+        "expires_at": None,
+        "refresh_token_present": False,
+        "refresh_token_expires_at": None,
+        "attention_reason": "",
+    },
+    response_only=True,
+)
+_CODE = OpenApiExample(
+    "A code to enter",
+    {
+        "user_code": "WDJB-MJHT",
+        "verification_uri": "https://auth.example.com/device",
+        "verification_uri_complete": "https://auth.example.com/device?user_code=WDJB-MJHT",
+        "expires_in": 900,
+        "interval": 5,
+    },
+    response_only=True,
+)
+_REVOKED = OpenApiExample("Revoked at the provider as well", {"revocation": "revoked"}, response_only=True)
 
+
+@extend_schema_serializer(examples=[_CONNECTED])
 class ConnectionSerializer(serializers.Serializer[Connection]):
     """A provider, and what the caller has there."""
 
@@ -31,6 +64,7 @@ class AuthorizeSerializer(serializers.Serializer[Any]):
     authorize_url = serializers.URLField()
 
 
+@extend_schema_serializer(examples=[_CODE])
 class DeviceSerializer(serializers.Serializer[Any]):
     """What the caller shows to its user (RFC 8628 §3.2); the gateway does the polling. Durations are seconds."""
 
@@ -41,6 +75,7 @@ class DeviceSerializer(serializers.Serializer[Any]):
     interval = serializers.IntegerField()
 
 
+@extend_schema_serializer(examples=[_REVOKED])
 class DisconnectedSerializer(serializers.Serializer[Any]):
     """What became of the tokens at the provider."""
 

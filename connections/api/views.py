@@ -52,7 +52,7 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
         """Return one connection."""
         return Response(ConnectionSerializer(self._own(request, provider)).data)
 
-    @extend_schema(responses=DisconnectedSerializer)
+    @extend_schema(responses={200: DisconnectedSerializer})
     def destroy(self, request: Request, provider: str) -> Response:
         """Disconnect: unusable here at once; the answer says what the provider made of it."""
         connection = self._own(request, provider)

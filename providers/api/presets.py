@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
@@ -12,6 +12,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from clients.api.strict import StringList, read_ordering, refuse_unknown_parameters
 from providers import presets
+from providers.api import examples
 from providers.models import AuthMethod
 from providers.presets import Preset
 
@@ -35,6 +36,7 @@ class ParameterSerializer(serializers.Serializer[presets.Parameter]):
     choices = StringList()
 
 
+@extend_schema_serializer(examples=examples.PRESET)
 class PresetSerializer(serializers.Serializer[Preset]):
     """A preset: what it fills in a provider, and what to know about it."""
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from clients.api.strict import Object, StrictFields, StringList
 from providers import authoring, presets, validation
+from providers.api import examples
 from providers.models import OAuthProvider
 
 READ_ONLY = ("uid", "callback_url", "created_at", "updated_at")
@@ -15,6 +17,7 @@ READ_ONLY = ("uid", "callback_url", "created_at", "updated_at")
 FILLED_BY_A_PRESET = ("display_name", "authorization_endpoint", "token_endpoint")
 
 
+@extend_schema_serializer(examples=examples.PROVIDER)
 class OAuthProviderSerializer(StrictFields, serializers.ModelSerializer[OAuthProvider]):
     """A provider. Its secret appears by name only.
 

@@ -2,11 +2,13 @@
 
 from typing import ClassVar
 
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.serializers import BaseSerializer
 
 from clients.api.permissions import caller
 from clients.api.resources import NamedResource
 from providers import authoring
+from providers.api import examples
 from providers.api.check import CHECK_RIGHTS, CheckActions
 from providers.api.filters import ProviderFilter
 from providers.api.impact import IMPACT_RIGHTS, ImpactActions
@@ -14,6 +16,7 @@ from providers.api.serializers import OAuthProviderSerializer
 from providers.models import OAuthProvider
 
 
+@extend_schema_view(partial_update=extend_schema(examples=examples.CHANGE))
 class OAuthProviderViewSet(CheckActions, ImpactActions, NamedResource[OAuthProvider]):
     """OAuth providers: upstream authorization servers that users connect to."""
 
