@@ -50,6 +50,11 @@ class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         """Let in staff, superusers, `admins` and `mcp-editors`."""
         return rights.may_enter_admin(request.user)
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
+        """Return what the viewer may see under the side bar's titles, not under the names of Django apps."""
+        apps = super().get_app_list(request, app_label)
+        return apps if app_label else _in_sections(apps)
+
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Guard a view: signed out, go and sign in; signed in without the right, 403."""
         guarded: View = super().admin_view(view, cacheable)
@@ -66,6 +71,17 @@ class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         if self.has_permission(request):
             return redirect("admin:index")
         return _turned_away(request, request.GET.get("next") or reverse("admin:index"))
+
+
+def _in_sections(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort the models of Django's list of apps into `SECTIONS`; a section of which nothing may be seen is left out."""
+    models = {model["model"]._meta.label_lower: model for app in apps for model in app["models"]}
+    sections = ((title, [models[label] for _, _, label in entries if label in models]) for title, entries in SECTIONS)
+    return [
+        {"name": title, "app_label": title.lower(), "app_url": reverse("admin:index"), "models": shown}
+        for title, shown in sections
+        if shown
+    ]
 
 
 def _turned_away(request: HttpRequest, wanted: str) -> HttpResponseBase:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from clients.admin_site import SECTIONS
 from clients.models import ApiToken
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
@@ -176,3 +177,24 @@ def test_an_empty_list_says_so_and_offers_only_what_can_be_done(admin: User) -> 
     assert "No API tokens yet" in tokens
     assert "Show all" not in tokens.split("No API tokens yet")[1]
     assert "Nothing matches" in client.get(page(ApiToken) + "?q=zzz").content.decode()
+
+
+def test_the_first_page_has_the_sections_of_the_side_bar(superuser: User, alice: User) -> None:
+    alice.groups.add(Group.objects.get(name="mcp-editors"))
+
+    def sections(user: User) -> dict[str, list[str]]:
+        listed = signed_in(user).get(reverse("admin:index")).context["app_list"]
+        return {section["name"]: [model["object_name"] for model in section["models"]] for section in listed}
+
+    assert sections(superuser) == {
+        "Gateway": ["OAuthProvider", "MCPServer", "Secret", "VaultEntry"],
+        "Access": ["ApiToken", "User", "Group"],
+        "Audit": ["Event"],
+    }
+    assert "MCPServer" in sections(alice)["Gateway"]
+    assert "User" not in sections(alice).get("Access", [])
+
+
+def test_every_model_of_the_admin_has_a_section() -> None:
+    in_sections = {label for _, entries in SECTIONS for _, _, label in entries}
+    assert in_sections == {model._meta.label_lower for model in admin.site._registry}
