@@ -35,14 +35,39 @@ def ask_then_do(
     do: Callable[[Any], str],
 ) -> HttpResponse:
     """Ask, or when it was answered do it row by row; `do` returns the sentence that says how it went."""
-    changelist = reverse(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_changelist")
-    if request.method == "POST" and "confirmed" in request.POST:
-        for row in rows:
-            try:
-                messages.success(request, do(row))
-            except PermissionRefused as refused:
-                messages.error(request, refused.detail)
-        return redirect(changelist)
+    if not _is_confirmed(request):
+        return _ask(model_admin, request, rows, question)
+    for row in rows:
+        try:
+            messages.success(request, do(row))
+        except PermissionRefused as refused:
+            messages.error(request, refused.detail)
+    return redirect(_changelist(model_admin))
+
+
+def ask_then_do_all(
+    model_admin: "ModelAdmin[Any]",
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    question: Question,
+    do: Callable[[QuerySet[Any]], str],
+) -> HttpResponse:
+    """Ask, or when it was answered do it to all rows at once; `do` returns the sentence that says how it went."""
+    if not _is_confirmed(request):
+        return _ask(model_admin, request, rows, question)
+    messages.success(request, do(rows))
+    return redirect(_changelist(model_admin))
+
+
+def _is_confirmed(request: HttpRequest) -> bool:
+    return request.method == "POST" and "confirmed" in request.POST
+
+
+def _changelist(model_admin: "ModelAdmin[Any]") -> str:
+    return reverse(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_changelist")
+
+
+def _ask(model_admin: "ModelAdmin[Any]", request: HttpRequest, rows: QuerySet[Any], question: Question) -> HttpResponse:
     count = rows.count()
     context = {
         **model_admin.admin_site.each_context(request),
@@ -53,7 +78,7 @@ def ask_then_do(
         "rows": _shown(model_admin, rows[:SHOWN]),
         "more": max(0, count - SHOWN),
         "carried": _carried(request),
-        "changelist": changelist,
+        "changelist": _changelist(model_admin),
     }
     return render(request, "admin/gateway/ask.html", context)
 

@@ -46,8 +46,7 @@ def recognise(token: str) -> ApiToken | None:
 
 def usable() -> QuerySet[ApiToken]:
     """Return the rows that are neither revoked nor expired, of users who are active."""
-    alive = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
-    return ApiToken.objects.filter(alive, revoked_at__isnull=True, user__is_active=True)
+    return ApiToken.objects.filter(_alive(), revoked_at__isnull=True, user__is_active=True)
 
 
 def revoke(row: ApiToken, *, actor: User | None = None) -> None:
@@ -59,6 +58,23 @@ def revoke(row: ApiToken, *, actor: User | None = None) -> None:
             counter.announce()
 
 
+def revoke_all(user: User, *, actor: User | None = None) -> int:
+    """End every token of `user` that still works; return how many."""
+    rows = list(usable_by(user))
+    for row in rows:
+        revoke(row, actor=actor)
+    return len(rows)
+
+
+def usable_by(user: User) -> QuerySet[ApiToken]:
+    """Return the user's tokens that are neither revoked nor expired, whether or not the user is active."""
+    return ApiToken.objects.filter(_alive(), revoked_at__isnull=True, user=user)
+
+
 def digest(token: str) -> str:
     """Return the digest that the database knows the token by."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _alive() -> Q:
+    return Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())

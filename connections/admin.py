@@ -1,22 +1,28 @@
 """Connections as admins see them: who, where, since when, how it stands; never a token. They can be revoked."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from clients import rights
-from clients.asking import Question, ask_then_do
+from clients.asking import Question, ask_then_do, ask_then_do_all
 from clients.rights_admin import ReadOnlyAdmin, chips, code, detail_page, moment, status
-from connections import attention, listing, revocation
+from connections import attention, departures, listing, revocation, tasks
+from connections.admin_filters import AttentionFilter, ProviderFilter
 from providers.models import OAuthProvider
 from vault.models import VaultEntry
 
+ADMIN_REVOKED = "admin_revoked"
 QUESTION = Question(
     one="Disconnect this connection?",
     many="Disconnect {count} connections?",
@@ -24,6 +30,8 @@ QUESTION = Question(
     "The users have to connect again before their next call.",
     button="Disconnect",
 )
+# So many are ended one after the other while the admin waits, each with what its provider said; more go together.
+TOLD_WHILE_ASKING = 20
 AT_PROVIDER = {
     revocation.Outcome.REVOKED: "the provider confirmed.",
     revocation.Outcome.UNSUPPORTED: "the provider offers no revocation, so its token lapses by itself.",
@@ -33,46 +41,12 @@ AT_PROVIDER = {
 }
 
 
-class AttentionFilter(admin.SimpleListFilter):
-    """Connections that wait for their user."""
-
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Offer the two."""
-        return [("connected", "Connected"), ("needs_attention", "Needs attention")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow to those with or without a recorded reason."""
-        if self.value() == "connected":
-            return queryset.filter(attention_reason="")
-        return queryset.exclude(attention_reason="") if self.value() else queryset
-
-
-class ProviderFilter(admin.SimpleListFilter):
-    """Connections of one provider."""
-
-    title = "OAuth provider"
-    parameter_name = "provider"
-
-    def lookups(self, *_: Any) -> list[tuple[str, str]]:
-        """Offer the providers by name."""
-        return [(row.name, row.display_name) for row in OAuthProvider.objects.only("name", "display_name")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Narrow to the provider that has this name now."""
-        if not self.value():
-            return queryset
-        return queryset.filter(provider_uid__in=OAuthProvider.objects.filter(name=self.value()).values("uid"))
-
-
 @admin.register(VaultEntry)
 class ConnectionAdmin(ReadOnlyAdmin):
     """Users' connections."""
 
     actions = ("disconnect_selected",)
-    actions_detail = ("disconnect",)
+    actions_detail = ("disconnect", "disconnect_user", "disconnect_provider")
     list_display = ("who", "provider", "state", "scopes", "connected", "last_used", "expires")
     list_display_links = ("who",)
     list_filter = (AttentionFilter, ProviderFilter, "connected_at")
@@ -122,20 +96,68 @@ class ConnectionAdmin(ReadOnlyAdmin):
             raise Http404
         return self.disconnect_selected(request, self.get_queryset(request).filter(pk=entry.pk))
 
+    @detail_page(
+        description="Disconnect everything of this user",
+        icon="person_off",
+        permission="disconnect",
+        url_path="disconnect-user",
+    )
+    def disconnect_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then end all connections of the user."""
+        entry = self.get_object(request, object_id)
+        if entry is None:
+            raise Http404
+        return self._disconnect_all(request, self.get_queryset(request).filter(user_id=entry.user_id))
+
+    @detail_page(
+        description="Disconnect everyone from this provider",
+        icon="group_off",
+        permission="disconnect",
+        url_path="disconnect-provider",
+    )
+    def disconnect_provider(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Go to the question that the provider's page asks, too."""
+        entry = self.get_object(request, object_id)
+        if entry is None:
+            raise Http404
+        return redirect("admin:vault_vaultentry_disconnect_everyone", entry.provider_uid)
+
+    def disconnect_everyone(self, request: HttpRequest, provider_uid: UUID) -> HttpResponse:
+        """Ask, then end all connections of a provider."""
+        if not self.has_disconnect_permission(request):
+            raise PermissionDenied
+        return self._disconnect_all(request, self.get_queryset(request).filter(provider_uid=provider_uid))
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the end of all of a provider."""
+        view = self.admin_site.admin_view(self.disconnect_everyone)
+        own = path("of-provider/<uuid:provider_uid>/disconnect/", view, name="vault_vaultentry_disconnect_everyone")
+        return [own, *super().get_urls()]
+
     @admin.action(description="Disconnect selected", permissions=["disconnect"])
     def disconnect_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         """Ask, then end each connection."""
+        if queryset.count() > TOLD_WHILE_ASKING:
+            return self._disconnect_all(request, queryset)
 
         def end(entry: Any) -> str:
             outcome = revocation.disconnect(
                 entry.user_id,
                 entry.provider_uid,
-                reason="admin_revoked",
+                reason=ADMIN_REVOKED,
                 actor=request.user,  # type: ignore[arg-type]
             )
             return f"Disconnected {self.name_of(entry)}; {AT_PROVIDER[outcome]}"
 
         return ask_then_do(self, request, queryset, QUESTION, end)
+
+    def _disconnect_all(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        def end(rows: QuerySet[Any]) -> str:
+            ended = revocation.disconnect_all(rows, reason=ADMIN_REVOKED, actor=request.user)  # type: ignore[arg-type]
+            departures.hasten(tasks.retry_revocations, "revocation")
+            return f"Disconnected {ended}; the providers are told in the background."
+
+        return ask_then_do_all(self, request, queryset, QUESTION, end)
 
     def name_of(self, row: Any) -> str:
         """Name a connection by user and provider."""

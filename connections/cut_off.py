@@ -5,11 +5,12 @@ Until this has run, `freshness` already refuses to use them.
 """
 
 import time
+from collections.abc import Collection
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit import trail
@@ -32,15 +33,25 @@ def wipe_cut_off() -> int:
     """Wipe such entries, in batches and bounded time; they keep their row and say why. Return how many were wiped."""
     wiped, ends = 0, time.monotonic() + RUN_SECONDS
     while time.monotonic() < ends and (stale := _stale()):
-        which = Q()
-        for uid, fingerprint in stale:
-            which |= Q(provider_uid=uid, provider_fingerprint=fingerprint)
-        rows = VaultEntry.objects.filter(_HELD & which).order_by("pk")[: settings.VAULT_SCAN_BATCH]
+        rows = _of(stale).order_by("pk")[: settings.VAULT_SCAN_BATCH]
         done = sum(_wipe(entry, stale[entry.provider_uid, entry.provider_fingerprint]) for entry in rows)
         if not done:  # another run is at it
             break
         wiped += done
     return wiped
+
+
+def cut_off_entries() -> QuerySet[VaultEntry]:
+    """Return what `wipe_cut_off` would wipe now."""
+    stale = _stale()
+    return _of(stale) if stale else VaultEntry.objects.none()
+
+
+def _of(stale: Collection[tuple[UUID, str]]) -> QuerySet[VaultEntry]:
+    which = Q()
+    for uid, fingerprint in stale:
+        which |= Q(provider_uid=uid, provider_fingerprint=fingerprint)
+    return VaultEntry.objects.filter(_HELD & which)
 
 
 def _stale() -> dict[tuple[UUID, str], str]:

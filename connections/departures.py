@@ -3,6 +3,7 @@ collects anyway."""
 
 import logging
 
+from celery import Task
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
@@ -34,8 +35,13 @@ def _provider_saved(instance: OAuthProvider, created: bool, **_: object) -> None
         transaction.on_commit(_collect)
 
 
-def _collect() -> None:
+def hasten(task: "Task[[], None]", what: str) -> None:
+    """Queue what the schedule would do anyway; a broker that is down harms nothing that has been committed."""
     try:
-        tasks.collect_orphans.delay()
-    except Exception as exc:  # the broker's errors have no common root; the save has been committed
-        logger.warning("collection could not be queued", extra={"error": type(exc).__name__})
+        task.delay()
+    except Exception as exc:  # the broker's errors have no common root
+        logger.warning(f"{what} could not be queued", extra={"error": type(exc).__name__})
+
+
+def _collect() -> None:
+    hasten(tasks.collect_orphans, "collection")

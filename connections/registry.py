@@ -1,5 +1,5 @@
 """What upper floors tell this one, by registration in `AppConfig.ready()`: servers that need a provider, and
-what to do when someone has connected."""
+what to do when someone has connected or has to go."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -23,7 +23,9 @@ class ServerNeed:
 ServerNeeds = Callable[[User | None], Iterable[ServerNeed]]
 OnConnected = Callable[[int, UUID], None]
 _sources: list[ServerNeeds] = []
+OnOffboarded = Callable[[int], int]
 _callbacks: list[OnConnected] = []
+_enders: dict[str, OnOffboarded] = {}
 
 
 def register_server_needs(source: ServerNeeds) -> None:
@@ -49,3 +51,13 @@ def connected(user_id: int, provider_uid: UUID) -> None:
             callback(user_id, provider_uid)
         except Exception as exc:
             logger.exception("after connecting", extra={"error": type(exc).__name__})
+
+
+def register_on_offboarded(what: str, end: OnOffboarded) -> None:
+    """Have `end(user_id)` called when a user has to go; it ends all `what` of theirs and returns how many."""
+    _enders[what] = end
+
+
+def end_what_upper_floors_hold(user_id: int) -> dict[str, int]:
+    """End what was registered, and return how many of each."""
+    return {what: end(user_id) for what, end in _enders.items()}

@@ -5,6 +5,8 @@ answered after one try; what could not be told is told later, a limited number o
 """
 
 import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -12,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit import trail
@@ -21,11 +24,16 @@ from providers.models import OAuthProvider
 from providers.oauth2 import Revoked
 from providers.registered import registered_client
 from vault import entries
-from vault.models import PendingRevocation
+from vault.models import PendingRevocation, VaultEntry
 from vault.sealing import Unreadable, open_sealed
 from vault.secrets import SecretNotFound
 
 RUN_SECONDS = 120.0
+# Whoever ended a connection tells its provider; the scheduled task leaves it alone for so long.
+HEAD_START = timedelta(seconds=60)
+# How long someone who ends many connections waits for their providers; the rest is told in the background.
+TELL_SECONDS = 20.0
+ROWS_PER_TRANSACTION = 50
 
 
 class Outcome(StrEnum):
@@ -38,25 +46,65 @@ class Outcome(StrEnum):
     NOT_CONNECTED = "not_connected"
 
 
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A connection that has just become unusable. `pending` is None when it held nothing that could be revoked."""
+
+    provider_uid: UUID
+    provider_name: str
+    had_tokens: bool
+    pending: PendingRevocation | None
+
+
 def disconnect(user_id: int, provider_uid: UUID, *, reason: str, actor: User | None) -> Outcome:
     """End the user's connection, then tell the provider; an entry that held no token any more is `not_connected`."""
-    entry, now = entries.find(user_id, provider_uid), timezone.now()
-    if entry is None:
-        return Outcome.NOT_CONNECTED
-    had_tokens = entry.access_token is not None
+    mine = VaultEntry.objects.filter(user_id=user_id, provider_uid=provider_uid)
+    retired = retire_all(mine, reason=reason, actor=actor, tell_at=timezone.now() + HEAD_START)
+    return tell(retired[0]) if retired else Outcome.NOT_CONNECTED
+
+
+def disconnect_all(rows: QuerySet[VaultEntry], *, reason: str, actor: User | None) -> int:
+    """End all these connections, some at a time; the providers are told in the background. Return how many ended."""
+    pks, ended = list(rows.order_by("pk").values_list("pk", flat=True)), 0
+    for start in range(0, len(pks), ROWS_PER_TRANSACTION):
+        some = VaultEntry.objects.filter(pk__in=pks[start : start + ROWS_PER_TRANSACTION])
+        ended += len(retire_all(some, reason=reason, actor=actor, tell_at=timezone.now()))
+    return ended
+
+
+def retire_all(
+    rows: QuerySet[VaultEntry],
+    *,
+    reason: str,
+    actor: User | None = None,
+    action: str = "connection.disconnected",
+    tell_at: datetime,
+) -> list[Retired]:
+    """Take the tokens of a few rows out of everyone's reach in one transaction, each recorded as `action`.
+
+    What somebody else ended first is left out. All rows are locked before the change counter is, in the order that
+    every writer of tokens keeps.
+    """
     with transaction.atomic():
-        pending = entries.retire(entry, reason=reason, now=now)
-        trail.record(
-            "connection.disconnected",
-            actor=actor,
-            target_type="connection",
-            target=_name(provider_uid),
-            user_id=user_id,
-            reason=reason,
-        )
-    if pending is None:
-        return Outcome.FAILED if had_tokens else Outcome.NOT_CONNECTED
-    return tell_provider(pending)
+        found = list(rows.order_by("pk").select_for_update())
+        names = provider_names({entry.provider_uid for entry in found})
+        return [_retire(entry, names, reason, actor, action, tell_at) for entry in found]
+
+
+def tell(retired: Retired) -> Outcome:
+    """Tell the provider of a connection that has just ended what can be told."""
+    if retired.pending is None:
+        return Outcome.FAILED if retired.had_tokens else Outcome.NOT_CONNECTED
+    return tell_provider(retired.pending)
+
+
+def tell_within(retired: Iterable[Retired], seconds: float) -> list[tuple[str, Outcome]]:
+    """Tell one provider after the other; return names and outcomes. What is left after so long waits for the task."""
+    ends = time.monotonic() + seconds
+    return [
+        (each.provider_name, Outcome.PENDING if each.pending and time.monotonic() > ends else tell(each))
+        for each in retired
+    ]
 
 
 def retry_revocations() -> dict[str, int]:
@@ -84,12 +132,14 @@ def tell_provider(pending: PendingRevocation) -> Outcome:
     if not _claim(pending, now):
         return Outcome.PENDING
     provider = OAuthProvider.everything.filter(uid=pending.provider_uid).first()
-    outcome, why = _told(pending, provider)
+    outcome, why, wait_seconds = _told(pending, provider)
     if outcome is Outcome.PENDING and pending.attempts + 1 >= settings.VAULT_REVOCATION_ATTEMPTS:
         outcome = Outcome.FAILED
     with transaction.atomic():
         if outcome is not Outcome.PENDING:
             PendingRevocation.objects.filter(pk=pending.pk).delete()
+        elif wait_seconds:
+            _wait(pending, wait_seconds)
         trail.record(
             "connection.revocation",
             target_type="connection",
@@ -115,30 +165,50 @@ def _claim(pending: PendingRevocation, now: datetime) -> bool:
     return bool(seen.update(attempts=attempts, try_at=now + delay))
 
 
-def _told(pending: PendingRevocation, provider: OAuthProvider | None) -> tuple[Outcome, str]:
-    """Send both tokens, the refresh token first; never to an endpoint that they were not issued for (A18)."""
+def _wait(pending: PendingRevocation, seconds: float) -> None:
+    """Try no sooner than the provider asked for (RFC 7009 §2.2.1)."""
+    until = timezone.now() + timedelta(seconds=min(seconds, backoff.RETRY_AFTER_MOST_SECONDS))
+    PendingRevocation.objects.filter(pk=pending.pk, try_at__lt=until).update(try_at=until)
+
+
+def _told(pending: PendingRevocation, provider: OAuthProvider | None) -> tuple[Outcome, str, float]:
+    """Send both tokens, the refresh token first; never to an endpoint that they were not issued for (A18).
+
+    Returns the outcome, why, and how many seconds the provider wants to be left alone.
+    """
     if provider is None:
-        return Outcome.UNSUPPORTED, "provider_gone"
+        return Outcome.UNSUPPORTED, "provider_gone", 0
     if provider.fingerprint() != pending.provider_fingerprint:
-        return Outcome.UNSUPPORTED, "provider_changed"
+        return Outcome.UNSUPPORTED, "provider_changed", 0
     if not provider.revocation_endpoint:
-        return Outcome.UNSUPPORTED, "no_revocation_endpoint"
+        return Outcome.UNSUPPORTED, "no_revocation_endpoint", 0
     try:
         tokens = {hint: open_sealed(pending, hint) for hint in ("refresh_token", "access_token")}
         client = registered_client(provider)
         database.let_go()
         answers = [oauth2.revoke(client, token=token, token_type_hint=hint) for hint, token in tokens.items() if token]
     except Unreadable:
-        return Outcome.FAILED, "unreadable"
+        return Outcome.FAILED, "unreadable", 0
     except SecretNotFound:
-        return Outcome.PENDING, "secret_not_found"
+        return Outcome.PENDING, "secret_not_found", 0
+    except oauth2.ProviderUnavailable as failure:
+        return Outcome.PENDING, failure.why, failure.retry_after_seconds or 0
     except oauth2.ProviderRefused as refused:  # an admin may put our client right meanwhile
-        return Outcome.PENDING, refused.error
-    except oauth2.OAuthError as failure:
-        return Outcome.PENDING, getattr(failure, "why", "unavailable")
-    return (Outcome.REVOKED if Revoked.REVOKED in answers else Outcome.UNSUPPORTED), ""
+        return Outcome.PENDING, refused.error, 0
+    except oauth2.OAuthError:
+        return Outcome.PENDING, "unavailable", 0
+    return (Outcome.REVOKED if Revoked.REVOKED in answers else Outcome.UNSUPPORTED), "", 0
 
 
-def _name(provider_uid: UUID) -> str:
-    provider = OAuthProvider.everything.filter(uid=provider_uid).first()
-    return provider.name if provider else str(provider_uid)
+def _retire(
+    entry: VaultEntry, names: Mapping[UUID, str], reason: str, actor: User | None, action: str, tell_at: datetime
+) -> Retired:
+    name = names.get(entry.provider_uid, str(entry.provider_uid))
+    pending = entries.retire(entry, reason=reason, now=tell_at)
+    trail.record(action, actor=actor, target_type="connection", target=name, user_id=entry.user_id, reason=reason)
+    return Retired(entry.provider_uid, name, entry.access_token is not None, pending)
+
+
+def provider_names(uids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the names of providers, deleted ones included."""
+    return dict(OAuthProvider.everything.filter(uid__in=uids).values_list("uid", "name"))

@@ -27,6 +27,7 @@ def register() -> None:
     providers_registry.register_servers(servers_of_providers)
     connections_registry.register_server_needs(server_needs)
     connections_registry.register_on_connected(discover_with_new_connection)
+    connections_registry.register_on_offboarded("mcp_sessions", end_sessions)
 
 
 def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
@@ -67,3 +68,10 @@ def discover_with_new_connection(user_id: int, provider_uid: UUID) -> None:
         discover_for_connection.delay(user_id, str(provider_uid))
     except OperationalError:
         logger.warning("discovery was not queued: the broker does not answer")
+
+
+def end_sessions(user_id: int) -> int:
+    """Forget the user's MCP sessions."""
+    from mcpservers.dataplane import kept_sessions
+
+    return kept_sessions.end_all(user_id)

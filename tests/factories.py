@@ -55,6 +55,12 @@ def make_provider(name: str = "github", **fields: Any) -> OAuthProvider:
     return OAuthProvider.objects.create(**defaults)
 
 
+def bury(provider: OAuthProvider) -> None:
+    """Delete a provider, an hour ago: nothing that it was asked is under way any more."""
+    provider.delete()
+    OAuthProvider.everything.filter(pk=provider.pk).update(deleted_at=timezone.now() - timedelta(hours=1))
+
+
 def make_server(name: str = "tools", **fields: Any) -> MCPServer:
     """Make a remote server; `provider=` binds it in `user_oauth` mode with `required_scopes=`."""
     provider, scopes = fields.pop("provider", None), fields.pop("required_scopes", ["read"])

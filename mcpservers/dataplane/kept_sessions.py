@@ -59,6 +59,11 @@ def end(pk: int) -> None:
     McpSession.objects.filter(pk=pk).delete()
 
 
+def end_all(user_id: int) -> int:
+    """Forget every session of a user; return how many."""
+    return McpSession.objects.filter(user_id=user_id).delete()[0]
+
+
 def collect_idle() -> int:
     """Delete some of the sessions that nobody used for `AIGW_SESSION_IDLE_SECONDS`; return how many."""
     before = timezone.now() - timedelta(seconds=settings.AIGW_SESSION_IDLE_SECONDS)

@@ -18,7 +18,12 @@ PUBLIC = {"api-schema", "api-docs", "api-nothing"}
 CATALOG = "api-oauth-provider-preset-list"
 # These name a provider, and what they show and do is the caller's own, whoever owns the provider.
 OWN = {"api-connection-detail", "api-connection-authorize", "api-connection-device"}
-EXAMPLES = {"name": {"secrets": "ALICE_KEY", "": "alices"}, "provider": {"": "alices"}, "tool": {"": "echo"}}
+EXAMPLES = {
+    "name": {"secrets": "ALICE_KEY", "": "alices"},
+    "provider": {"": "alices"},
+    "tool": {"": "echo"},
+    "username": {"": "alice"},
+}
 
 
 def routes() -> Iterator[tuple[str, str, str]]:
@@ -68,7 +73,7 @@ def alices(alice: User) -> None:
 
 
 def stored() -> list[object]:
-    models = (OAuthProvider, MCPServer, Secret, VaultEntry)
+    models = (OAuthProvider, MCPServer, Secret, VaultEntry, User)
     return [list(model._default_manager.order_by("pk").values()) for model in models]
 
 
@@ -94,8 +99,8 @@ def test_an_anonymous_caller_gets_nothing(alices: None, method: str, route: str,
 @pytest.mark.threat("F05")
 @pytest.mark.parametrize(("method", "route", "name"), ROUTES)
 def test_bob_gets_nothing_of_alices(alices: None, bob: User, method: str, route: str, name: str) -> None:
-    before = stored()
     client = client_of(bob)
+    before = stored()
     sent = {"data": {}, "content_type": "application/json"} if method in ("post", "put", "patch") else {}
     answer = getattr(client, method)(address(route), **sent)
     if name.endswith("-list") and method == "get":

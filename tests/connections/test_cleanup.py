@@ -36,14 +36,14 @@ def test_an_orphan_of_a_deleted_provider_is_revoked_upstream_and_deleted(
     alice: User, rotating: OAuthProvider, upstream: RotatingProvider
 ) -> None:
     factories.make_vault_entry(alice, rotating)
-    rotating.delete()
+    factories.bury(rotating)
     tasks.collect_orphans.apply()
     assert upstream.revoked == BOTH
     assert not VaultEntry.objects.exists()
     assert not PendingRevocation.objects.exists()
     assert not OAuthProvider.everything.exists()
     collected = Event.objects.get(action="cleanup.collected").data
-    assert collected == {"entries": 1, "consents": 0, "tombstones": 1, "devices": 0}
+    assert {kind: count for kind, count in collected.items() if count} == {"provider_gone": 1, "tombstones": 1}
 
 
 @pytest.mark.threat("B17")
@@ -52,13 +52,21 @@ def test_a_tombstone_stays_until_its_last_token_is_revoked(
 ) -> None:
     factories.make_vault_entry(alice, rotating)
     upstream.revocation_status = 503
-    rotating.delete()
-    assert cleanup.collect_orphans() == Collected(entries=1, consents=0, tombstones=0)
+    factories.bury(rotating)
+    assert cleanup.collect_orphans() == Collected(provider_gone=1)
     upstream.revocation_status = 200
     PendingRevocation.objects.update(try_at=timezone.now())
     tasks.retry_revocations.apply()
-    assert cleanup.collect_orphans() == Collected(entries=0, consents=0, tombstones=1)
+    assert cleanup.collect_orphans() == Collected(tombstones=1)
     assert upstream.revoked[1:] == BOTH
+
+
+@pytest.mark.threat("B17")
+def test_a_tombstone_stays_while_an_answer_may_be_on_its_way(rotating: OAuthProvider) -> None:
+    rotating.delete()
+    assert cleanup.collect_orphans() == Collected()
+    factories.bury(rotating)
+    assert cleanup.collect_orphans() == Collected(tombstones=1)
 
 
 @pytest.mark.threat("B19")
@@ -115,7 +123,7 @@ def test_abandoned_consents_go_and_current_ones_stay(db: None) -> None:
 
 def test_with_nothing_to_do_nothing_is_written(alice: User, rotating: OAuthProvider) -> None:
     factories.make_vault_entry(alice, rotating)
-    assert cleanup.collect_orphans() == Collected(entries=0, consents=0, tombstones=0)
+    assert cleanup.collect_orphans() == Collected()
     assert not Event.objects.exists()
 
 

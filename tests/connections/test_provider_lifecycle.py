@@ -229,6 +229,7 @@ def test_a_tombstone_still_counts_as_using_its_secret(
     PendingRevocation.objects.update(try_at=timezone.now())
     tasks.collect_orphans.apply()
     tasks.retry_revocations.apply()
+    factories.bury(provider)
     tasks.collect_orphans.apply()
     assert send(admin, "delete", path).status_code == 204
     assert not Secret.objects.exists()

@@ -93,6 +93,69 @@ def test_a_provider_that_always_fails_is_given_up(
     assert last_event()["outcome"] == "failed"
 
 
+@pytest.mark.threat("B18")
+@pytest.mark.spec("RFC 7009", "2.2.1")
+@pytest.mark.parametrize(
+    ("status", "asked", "at_least", "at_most"), [(503, "900", 890, 910), (429, "9999999", 3590, 3610)]
+)
+def test_a_provider_that_asks_to_be_left_alone_is(
+    status: int,
+    asked: str,
+    at_least: int,
+    at_most: int,
+    alice: User,
+    rotating: OAuthProvider,
+    upstream: RotatingProvider,
+) -> None:
+    factories.make_vault_entry(alice, rotating)
+    upstream.revocation_status, upstream.revocation_headers = status, {"Retry-After": asked}
+    assert end(alice, rotating) is Outcome.PENDING
+    wait = PendingRevocation.objects.get().try_at - timezone.now()
+    assert at_least < wait.total_seconds() < at_most
+
+
+@pytest.mark.threat("B18")
+def test_a_kind_of_token_that_is_not_revoked_is_no_failure(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider
+) -> None:
+    factories.make_vault_entry(alice, rotating)
+    upstream.revocation_status, upstream.revocation_body = 400, {"error": "unsupported_token_type"}
+    assert end(alice, rotating) is Outcome.UNSUPPORTED
+    assert upstream.revoked == BOTH
+    assert not PendingRevocation.objects.exists()
+
+
+@pytest.mark.threat("B17")
+def test_the_task_leaves_to_whoever_ended_it_a_head_start(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.make_vault_entry(alice, rotating)
+    monkeypatch.setattr(revocation, "tell_provider", lambda _: Outcome.PENDING)  # as if it died before it could
+    end(alice, rotating)
+    monkeypatch.undo()
+    assert revocation.retry_revocations() == {}
+    retry_now()
+    assert upstream.revoked == BOTH
+
+
+@pytest.mark.threat("B17")
+def test_many_connections_end_at_once_and_are_told_later(
+    alice: User, bob: User, rotating: OAuthProvider, upstream: RotatingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocation, "ROWS_PER_TRANSACTION", 2)
+    elsewhere = factories.make_vault_entry(alice, factories.make_provider("elsewhere"))
+    users = [alice, bob, *(factories.make_user(f"user-{number}") for number in range(5))]
+    for user in users:
+        factories.make_vault_entry(user, rotating)
+    rows = VaultEntry.objects.filter(provider_uid=rotating.uid)
+    assert revocation.disconnect_all(rows, reason="test", actor=bob) == 7
+    assert list(VaultEntry.objects.all()) == [elsewhere]
+    assert upstream.revoked == []
+    assert Event.objects.filter(action="connection.disconnected", actor="bob", target="rotating").count() == 7
+    assert revocation.retry_revocations() == {"revoked": 7}
+    assert len(upstream.revoked) == 14
+
+
 @pytest.mark.threat("B17")
 def test_a_provider_that_is_not_there_does_not_break_the_page(alice: User, rotating: OAuthProvider) -> None:
     OAuthProvider.objects.update(revocation_endpoint="http://127.0.0.1:9/revoke")

@@ -18,10 +18,10 @@ Answer = tuple[int, Any, dict[str, str]]
 class RotatingProvider:
     """What it was asked, what it does next.
 
-    `answers` are given before anything else, one per request to the token endpoint; `revocation_status` is what the
-    revocation endpoint says; `while_answering` runs between taking a request and answering it, and each of
-    `after_rotating`, for one request, between the rotation and its answer. With `is_lenient` a refresh token that was
-    replaced goes on being good.
+    `answers` are given before anything else, one per request to the token endpoint; `revocation_status`, `_body` and
+    `_headers` are what the revocation endpoint says; `while_answering` runs between taking a request and answering it,
+    and each of `after_rotating`, for one request, between the rotation and its answer. With `is_lenient` a refresh
+    token that was replaced goes on being good.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,8 @@ class RotatingProvider:
         self.rotates = True
         self.delay_seconds = 0.0
         self.revocation_status = 200
+        self.revocation_body: dict[str, str] = {}
+        self.revocation_headers: dict[str, str] = {}
         self.while_answering: Callable[[], None] | None = None
         self.after_rotating: list[Callable[[], None]] = []
         self.is_lenient = False
@@ -64,7 +66,7 @@ class RotatingProvider:
         if self.revocation_status == 200:
             self.live.discard(form["token"])
         self.revoked.append((form.get("token_type_hint", ""), form["token"]))
-        return self.revocation_status, {}, {}
+        return self.revocation_status, self.revocation_body, self.revocation_headers
 
     def _rotate(self, refresh_token: str) -> Answer:
         with self._lock:
