@@ -34,13 +34,14 @@ def make_many_due(count: int, provider: OAuthProvider) -> None:
 
 
 def copy_until(total: int, entry: VaultEntry) -> None:
-    """Copy a row, for users that there are not, until there are `total`: a tenth is due, and a tenth its provider's."""
+    """Copy a row until there are `total`: a tenth is due, and a tenth its provider's."""
+    users = User.objects.bulk_create([User(username=f"user-{number}") for number in range(total // 10)])
     fields = [field for field in VaultEntry._meta.concrete_fields if field.name != "id"]
     is_postgresql = connection.vendor == "postgresql"
     values = {field.column: field.column for field in fields}
     values["uid"] = any_uid = "gen_random_uuid()" if is_postgresql else "lower(hex(randomblob(16)))"
-    values["user_id"] = "n + 1000000"
-    values["provider_uid"] = f"CASE WHEN n % 1000 < 100 THEN provider_uid ELSE {any_uid} END"
+    values["user_id"] = f"{users[0].pk} + n % {len(users)}"
+    values["provider_uid"] = f"CASE WHEN n <= {len(users)} THEN provider_uid ELSE {any_uid} END"
     values["refresh_due_at"] = "CASE WHEN n % 10 = 0 THEN refresh_due_at ELSE connected_at END"
     last = total - 1
     numbers = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {last}) SELECT n FROM s"  # noqa: S608
@@ -49,7 +50,7 @@ def copy_until(total: int, entry: VaultEntry) -> None:
             f"INSERT INTO {VaultEntry._meta.db_table} ({', '.join(values)}) "  # noqa: S608 - names of our own model
             f"SELECT {', '.join(values.values())} FROM {VaultEntry._meta.db_table}, ({numbers}) AS numbers"
         )
-        cursor.execute("ANALYZE" if connection.vendor == "sqlite" else f"ANALYZE {VaultEntry._meta.db_table}")
+        cursor.execute("ANALYZE")
 
 
 @pytest.mark.threat("B16")
