@@ -49,7 +49,11 @@ def create(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if request.method != "POST" and "preset" not in request.GET:
         return render(request, CATALOG, {**_page(model_admin, request), **admin_catalog.context(request)})
     name = request.POST.get("preset", "") if request.method == "POST" else request.GET["preset"]
-    return _serve(model_admin, request, None, presets.get(name))
+    preset = presets.get(name)
+    if name and preset is None:
+        messages.error(request, f"There is no preset {name[:80]!r}. Pick one that the catalog has.")
+        return redirect(reverse("admin:providers_oauthprovider_add"))
+    return _serve(model_admin, request, None, preset)
 
 
 def edit(model_admin: Any, request: HttpRequest, provider: OAuthProvider) -> HttpResponse:
@@ -118,11 +122,18 @@ def _show(
         "parameter_fields": [form[name] for name in form.parameters],
         "groups": [_group(form, *group) for group in GROUPS],
         "wrong": [form[name] for name in form.fields if name in form.errors],
-        "findings": findings,
+        "findings": None if findings is None else [(_label(form, finding.field), finding) for finding in findings],
         "question": form.question,
         "retype": form.is_bound and bool(request.POST.get("new_secret_value")),
     }
     return render(request, FORM, context)
+
+
+def _label(form: ProviderForm, field: str) -> str:
+    """Return what the form calls a field that a finding is about."""
+    if field == "client_secret_ref":
+        return "Client secret"
+    return str(form[field].label) if field in form.fields else field.replace("_", " ").capitalize()
 
 
 def _page(model_admin: Any, request: HttpRequest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from outbound import addresses
 from outbound.errors import OutboundError
 from providers import presets
+from providers.quirks import PKCE_OFF
 
 if TYPE_CHECKING:
     from providers.models import OAuthProvider
@@ -154,6 +155,12 @@ def _client(provider: "OAuthProvider", findings: Findings) -> None:
                 "A public client (none) has no secret. Clear this, or choose client_secret_basic or client_secret_post."
             )
             _add(findings, "client_secret_ref", "invalid", text)
+        if PKCE_OFF in presets.quirks_of(provider.preset):
+            text = (
+                "A public client (none) must have PKCE, and this preset's provider breaks on it. Choose "
+                "client_secret_basic or client_secret_post, or another preset."
+            )
+            _add(findings, "token_endpoint_auth_method", "invalid", text)
     elif not provider.client_secret_ref:
         text = "Name the secret that holds the client secret, or choose the auth method none for a public client."
         _add(findings, "client_secret_ref", "required", text)

@@ -227,3 +227,11 @@ def test_the_schema_describes_the_catalog() -> None:
     required = schema["components"]["schemas"]["OAuthProvider"]["required"]
     assert {"name", "client_id"} <= set(required)
     assert "token_endpoint" not in required
+
+
+@pytest.mark.threat("A09")
+def test_a_public_client_of_a_provider_that_breaks_on_pkce_is_refused(admin: User) -> None:
+    made = body("slack", token_endpoint_auth_method="none")
+    del made["client_secret_ref"]
+    answer = send(admin, "post", PROVIDERS, made)
+    assert (answer.status_code, findings(answer)) == (400, [("invalid", "token_endpoint_auth_method")])

@@ -55,6 +55,14 @@ def test_the_catalog_comes_first_with_every_category_and_preset(admin: User) -> 
     assert 'href="?preset="' in text
 
 
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_unknown_preset_leads_back_to_the_catalog(admin: User, method: str) -> None:
+    client = signed_in(admin)
+    answer = getattr(client, method)(ADD, {"preset": "nobody", "name": "nobody"}, follow=True)
+    assert "There is no preset &#x27;nobody&#x27;" in answer.content.decode()
+    assert "chips" in answer.context
+
+
 def test_the_catalog_is_searched_and_narrowed_without_script(admin: User) -> None:
     client = signed_in(admin)
     text = client.get(ADD, {"q": "hub github"}).content.decode()
@@ -72,10 +80,6 @@ def test_an_empty_search_says_what_to_do_and_echoes_safely(admin: User) -> None:
     text = signed_in(admin).get(ADD, {"q": "<script>x</script>", "category": "nonsense"}).content.decode()
     assert "<script>x" not in text
     assert "works as a custom provider" in text
-
-
-def test_an_unknown_preset_is_a_custom_provider(admin: User) -> None:
-    assert "Create a custom provider" in signed_in(admin).get(ADD, {"preset": "no-such"}).content.decode()
 
 
 @pytest.mark.threat("F05")
@@ -241,7 +245,8 @@ def test_a_check_tells_a_wrong_secret_and_saves_nothing(admin: User, far_side: T
     sent = from_preset(client, "github", token_endpoint=far_side.url(), _check="1")
     answer = client.post(ADD, sent)
     text = answer.content.decode()
-    assert any(finding.level == "error" for finding in answer.context["findings"])
+    assert [(label, one.level) for label, one in answer.context["findings"]] == [("Client secret", "error")]
+    assert "Wrong: Client secret" in text
     assert "invalid_client" in text
     assert CANARY not in text
     assert not OAuthProvider.everything.exists()
