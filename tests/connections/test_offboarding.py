@@ -1,6 +1,7 @@
 """Everything of a departing person ends, by command and by API, and the report says what came of it."""
 
 from io import StringIO
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Event
+from clients import tokens
 from clients.models import ApiToken
-from connections import offboarding, revocation, tasks
+from connections import cleanup, offboarding, revocation, tasks
 from connections.errors import ConnectionRequired
 from connections.models import ConsentRequest
 from connections.revocation import Outcome
@@ -23,6 +25,7 @@ from tests.admin_pages import signed_in
 from tests.api import client_of, findings, send
 from tests.connections.test_cleanup import make_consent
 from tests.connections.test_refresh import use
+from tests.connections.test_refresh_once import all_at_once
 from tests.fakes.rotating_provider import RotatingProvider
 from vault.models import PendingRevocation, VaultEntry
 
@@ -220,3 +223,28 @@ def test_the_collection_that_a_deactivation_hastens_tells_nobody_twice(
     assert ran
     assert report.connections == [("rotating", Outcome.REVOKED)]
     assert upstream.revoked == BOTH
+
+
+@pytest.mark.threat("B17", "B21")
+@pytest.mark.django_db(transaction=True)
+def test_every_way_at_once_revokes_once_and_holds_nobody_up(
+    alice: User, rotating: OAuthProvider, upstream: RotatingProvider
+) -> None:
+    factories.make_vault_entry(alice, rotating)
+    token = factories.make_api_token(alice)
+    ways = cycle(
+        [
+            lambda: offboarding.offboard(User.objects.get(pk=alice.pk), keep_user=False, actor=None).connections,
+            lambda: revocation.disconnect(alice.pk, rotating.uid, reason="test", actor=alice),
+            cleanup.collect_orphans,
+            lambda: tokens.revoke_all(alice),
+        ]
+    )
+    came_of_it = all_at_once(lambda: next(ways)())
+    assert [each for each in came_of_it if isinstance(each, Exception)] == []
+    retry = PendingRevocation.objects.update(try_at=timezone.now())
+    tasks.retry_revocations.apply()
+    assert upstream.revoked == BOTH, retry
+    assert tokens.recognise(token) is None
+    assert not VaultEntry.objects.exists()
+    assert not User.objects.get(pk=alice.pk).is_active
