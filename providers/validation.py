@@ -47,6 +47,8 @@ OWNED_PARAMETERS = frozenset(
 )
 # RFC 6749 appendix A: name-char.
 PARAMETER_NAME = re.compile(r"\A[A-Za-z0-9._-]+\Z")
+# All of them together: they travel in a link, which a browser and a provider must still take.
+MAX_SCOPES_LENGTH = MAX_PARAMETERS_LENGTH = 8000
 GRANT_TYPES = ("browser_consent", "token_exchange")
 
 Findings = dict[str, list[ValidationError]]
@@ -85,6 +87,8 @@ def scope_findings(scopes: object, delimiter: str = " ") -> list[tuple[str, str]
         ]
     if len(set(scopes)) != len(scopes):
         return [("scopes", "A scope is named twice.")]
+    if sum(map(len, scopes)) > MAX_SCOPES_LENGTH:
+        return [("scopes", f"These are too many scopes: give {MAX_SCOPES_LENGTH:,} characters of them at most.")]
     return []
 
 
@@ -175,6 +179,9 @@ def _authorize_params(provider: "OAuthProvider", findings: Findings) -> None:
         return
     if not all(text.isprintable() for pair in params.items() for text in pair):
         _add(findings, "authorize_params", "invalid", "A name or value has a character that cannot be printed.")
+    if sum(len(name) + len(value) for name, value in params.items()) > MAX_PARAMETERS_LENGTH:
+        text = f"This is too much for a link: give {MAX_PARAMETERS_LENGTH:,} characters at most."
+        _add(findings, "authorize_params", "invalid", text)
     if odd := [name for name in params if not PARAMETER_NAME.match(name)]:
         text = f"{odd[0][:80]!r} is no name of a parameter. Use letters, digits, dots, hyphens and underscores."
         _add(findings, "authorize_params", "invalid", text)

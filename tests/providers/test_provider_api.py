@@ -303,3 +303,15 @@ def test_a_provider_without_a_preset_takes_no_parameters_later_either(admin: Use
     send(admin, "post", PROVIDERS, provider_body())
     answer = send(admin, "patch", f"{PROVIDERS}github/", {"preset_parameters": {"domain": "acme.com"}})
     assert findings(answer) == [("invalid", "preset_parameters")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "finding"),
+    [
+        ({"scopes": ["s" * 8001]}, ("invalid_scopes", "scopes")),
+        ({"scopes": [f"scope-{number}" for number in range(1000)]}, ("invalid_scopes", "scopes")),
+        ({"authorize_params": {"audience": "x" * 8000}}, ("invalid", "authorize_params")),
+    ],
+)
+def test_what_travels_in_a_link_has_a_limit(admin: User, fields: dict[str, Any], finding: tuple[str, str]) -> None:
+    assert findings(send(admin, "post", PROVIDERS, provider_body(**fields))) == [finding]
