@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from itertools import chain, zip_longest
 
+from celery.worker import state
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
@@ -76,10 +77,14 @@ class _Run:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Use up one of the entries that may be tried; False when there is none left, or no time."""
+        """Use up one of the entries that may be tried; False when there is none left, no time, or a stop was asked."""
         with self._lock:
             self._left -= 1
-            return self._left >= 0 and time.monotonic() < self._ends
+            # What is under way when the process is to stop may be stored; nothing more is begun.
+            is_stopping = any(
+                flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate)
+            )
+            return self._left >= 0 and time.monotonic() < self._ends and not is_stopping
 
     def count(self, outcome: str) -> None:
         """Count what came of one entry."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.worker import state
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
@@ -125,6 +126,18 @@ def test_a_call_waits_for_a_slot_and_a_still_valid_token_does_not(
     assert use(alice, rotating).access_token == "access-1"
     held.refresh_from_db()
     assert (held.holder, held.held_until) == ("", None)
+
+
+def test_a_worker_that_is_to_stop_stores_what_is_under_way_and_begins_nothing_more(
+    rotating: OAuthProvider, upstream: RotatingProvider, monkeypatch: Any
+) -> None:
+    upstream.rotates, upstream.delay_seconds = False, 0.1
+    make_many_due(30, rotating)
+    upstream.while_answering = lambda: monkeypatch.setattr(state, "should_stop", 0)
+    counts = scan.refresh_due()
+    assert counts["refreshed"] == len(upstream.refreshes) <= 8
+    assert VaultEntry.objects.filter(generation=2).count() == len(upstream.refreshes)
+    assert not VaultEntry.objects.exclude(lease_holder="").exists()
 
 
 # --- Idle ------------------------------------------------------------------------------------------------
