@@ -110,7 +110,7 @@ def _preset(provider: "OAuthProvider", findings: Findings) -> None:
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
         _add(findings, "preset_parameters", "invalid", 'Give an object of strings, for example {"domain": "acme.com"}.')
     # A provider outlives its preset: one that left the catalog, or asks for more by now, still lets others be edited.
-    elif provider._state.adding or not provider.preset:
+    elif provider._state.adding:
         findings.update(preset_findings(provider.preset, parameters))
 
 

@@ -47,6 +47,13 @@ class OAuthProviderSerializer(StrictFields, serializers.ModelSerializer[OAuthPro
             self.fields[name].required = not has_preset
         return super().to_internal_value(data)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse parameters for a provider that was made without a preset."""
+        is_custom = isinstance(self.instance, OAuthProvider) and not self.instance.preset
+        if is_custom and (findings := validation.preset_findings("", attrs.get("preset_parameters", {}))):
+            raise ValidationError(findings)
+        return attrs
+
     def create(self, validated_data: dict[str, Any]) -> OAuthProvider:
         """Save a new provider; what was typed wins over its preset."""
         name, parameters = validated_data.get("preset", ""), validated_data.get("preset_parameters", {})

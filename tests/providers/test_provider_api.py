@@ -301,8 +301,11 @@ def test_a_grant_type_is_named_once(admin: User) -> None:
 
 def test_a_provider_without_a_preset_takes_no_parameters_later_either(admin: User) -> None:
     send(admin, "post", PROVIDERS, provider_body())
-    answer = send(admin, "patch", f"{PROVIDERS}github/", {"preset_parameters": {"domain": "acme.com"}})
-    assert findings(answer) == [("invalid", "preset_parameters")]
+    for method, path in (("patch", f"{PROVIDERS}github/"), ("post", f"{PROVIDERS}github/change-impact/")):
+        answer = send(admin, method, path, {"preset_parameters": {"domain": "acme.com"}})
+        assert findings(answer) == [("invalid", "preset_parameters")]
+    OAuthProvider.objects.update(preset_parameters={"domain": "acme.com"})
+    assert send(admin, "patch", f"{PROVIDERS}github/", {"display_name": "Ours"}).status_code == 200
 
 
 @pytest.mark.parametrize(
