@@ -6,6 +6,7 @@ question about the connections that the change costs.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -237,7 +238,7 @@ class ProviderForm(AuthoredForm):
             self.fields[PARAMETER + parameter.name] = parameter_field(parameter, stored.get(parameter.name, ""))
         self.order_fields(self.parameters)
         if self.is_new:
-            self._built = [name for name in BUILT if "{" in str(getattr(self.preset, name))]
+            self._built = [name for name in BUILT if _has_placeholder(getattr(self.preset, name))]
 
     def _build(self, instance: OAuthProvider) -> None:
         """Build the addresses from the placeholders: what was typed wins."""
@@ -252,6 +253,11 @@ class ProviderForm(AuthoredForm):
             if (not typed and name in self._built) or (typed and typed == old.get(name)):
                 setattr(instance, name, now[name])
         instance.preset_parameters = given
+
+
+def _has_placeholder(value: str | Mapping[str, str]) -> bool:
+    """Tell whether a preset's address, or one of its parameters, waits for what is asked in the form."""
+    return any("{" in text for text in ([value] if isinstance(value, str) else value.values()))
 
 
 def built_before(preset: Preset, provider: OAuthProvider | None) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def header_of(plan: Plan, value: str, generation: int | None) -> Credential:
 
 def _failure(plan: Plan, error: TokenError) -> Failure:
     """Translate an error of the token's door; the one table between the two floors."""
-    name, scopes = plan.provider_name, plan.required_scopes
+    name, scopes = plan.provider_label, plan.required_scopes
     match error:
         case ConnectionRequired():
             return Failure(

@@ -98,7 +98,7 @@ def _capabilities(plan: Plan) -> dict[str, Any]:
 
 
 def _instructions(plan: Plan) -> str:
-    own = f"The user has not connected their {plan.provider_name} account yet: a call answers with a link to open."
+    own = f"The user has not connected their {plan.provider_label} account yet: a call answers with a link to open."
     return "\n\n".join(text for text in (plan.capabilities.get("instructions"), own) if text)
 
 
@@ -107,8 +107,8 @@ def _tools(plan: Plan) -> list[dict[str, Any]]:
         return plan.tools
     tool = {
         "name": CONNECT_TOOL,
-        "title": f"Connect {plan.provider_name}",
-        "description": f"Get the link at which the user connects their {plan.provider_name} account to {plan.name}. "
+        "title": f"Connect {plan.provider_label}",
+        "description": f"Get the link at which the user connects their {plan.provider_label} account to {plan.name}. "
         "The server's own tools are listed once they have.",
         "inputSchema": {"type": "object", "properties": {}, "additionalProperties": False},
         "annotations": {"readOnlyHint": True},
@@ -118,13 +118,13 @@ def _tools(plan: Plan) -> list[dict[str, Any]]:
 
 def already_connected(message: Message, plan: Plan) -> dict[str, Any]:
     """Return what the gateway's own tool says to somebody who has connected meanwhile."""
-    text = f"Your {plan.provider_name} account is connected. List the tools again to see what {plan.name} offers."
+    text = f"Your {plan.provider_label} account is connected. List the tools again to see what {plan.name} offers."
     value: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": False}
     return {"resultType": "complete", **value} if message.is_modern else value
 
 
 async def _connect(message: Message, plan: Plan, caller: Caller, failure: Failure) -> dict[str, Any]:
     link = await consent_offer.authorize_url(plan, caller)
-    text = f"Open this link in a browser to connect your {plan.provider_name} account: {link}"
+    text = f"Open this link in a browser to connect your {plan.provider_label} account: {link}"
     data = consent_offer.error_data(failure, plan, link)
     return consent_offer.tool_text(text, data, is_error=False, is_modern=message.is_modern)

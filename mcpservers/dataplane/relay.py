@@ -71,7 +71,7 @@ def _send(
 
 def _rejected(plan: Plan) -> Failure:
     if plan.mode == "user_oauth":
-        text = f"{plan.name} no longer accepts your {plan.provider_name} sign-in. Reconnect to go on."
+        text = f"{plan.name} no longer accepts your {plan.provider_label} sign-in. Reconnect to go on."
         return Failure(Reason.OAuthTokenExpired, text, "upstream_rejected", plan.required_scopes)
     text = f"{plan.name} does not accept the gateway's credential. Ask the admin of this server."
     return Failure(Reason.UpstreamUnavailable, text, "credential_rejected")

@@ -12,6 +12,7 @@ from clients import rights, tokens
 from connections.database import run_in_thread
 from mcpservers.dataplane.memory import Memory
 from mcpservers.models import MCPServer
+from providers.models import OAuthProvider
 
 REMEMBER_SECONDS = 30.0
 
@@ -40,6 +41,7 @@ class Plan:
     key_ref: str
     provider_uid: UUID | None
     provider_name: str
+    provider_label: str
     required_scopes: tuple[str, ...]
     consent_delivery: str
     capabilities: dict[str, Any] = field(repr=False)
@@ -89,6 +91,15 @@ def _read_plan(user_id: int, name: str) -> Plan | Refused:
     return plan_of(server)
 
 
+def _label(server: MCPServer) -> str:
+    """Return what people call the server's provider."""
+    name = str(server.auth.get("provider_name", ""))
+    if server.provider_uid is None:
+        return name
+    found = OAuthProvider.objects.filter(uid=server.provider_uid).values_list("display_name", flat=True).first()
+    return found or name
+
+
 def plan_of(server: MCPServer) -> Plan:
     """Return the plan of a server, whoever calls."""
     auth = server.auth
@@ -104,6 +115,7 @@ def plan_of(server: MCPServer) -> Plan:
         key_ref=auth.get("key_ref", ""),
         provider_uid=server.provider_uid,
         provider_name=auth.get("provider_name", ""),
+        provider_label=_label(server),
         required_scopes=tuple(server.required_scopes),
         consent_delivery=server.consent_delivery,
         capabilities=server.capabilities,

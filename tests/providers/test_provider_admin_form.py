@@ -329,3 +329,8 @@ def test_a_change_that_costs_nobody_anything_is_saved_at_once(admin: User, conne
     client, url = signed_in(admin), page(connected, "change")
     assert client.post(url, filled(client, url, display_name="Renamed")).status_code == 302
     assert OAuthProvider.objects.get().display_name == "Renamed"
+
+
+def test_a_presets_own_parameters_stand_in_the_form(admin: User) -> None:
+    page = signed_in(admin).get(ADD, {"preset": "google"}).content.decode()
+    assert "access_type=offline" in page

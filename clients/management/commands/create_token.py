@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import timezone
 
 from clients import tokens
@@ -38,7 +39,10 @@ class Command(BaseCommand):
 
 
 def _owner(username: str) -> User:
-    user = User.objects.filter(username=username).first()
+    try:
+        user = User.objects.filter(username=username).first()
+    except DatabaseError as exc:
+        raise CommandError("The database has no users table yet. Start the gateway once with `make run`.") from exc
     if user is None:
         raise CommandError(
             f"There is no user {username!r}. Make one in the admin, or with `manage.py createsuperuser`."
