@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import current_app
 from django.core.management import get_commands
+
+from aigateway.celery import app
 
 PROJECT = Path(__file__).resolve().parents[1]
 FLOORS = ("vault", "providers", "connections", "mcpservers")  # from the bottom up
@@ -58,8 +59,8 @@ def text_of_tests() -> str:
 
 
 def test_every_task_has_a_test() -> None:
-    current_app.loader.import_default_modules()
-    tasks = [name for name in current_app.tasks if name.partition(".")[0] in OURS]
+    app.loader.import_default_modules()
+    tasks = [name for name in app.tasks if name.partition(".")[0] in OURS]
     text = text_of_tests()
     assert [name for name in tasks if name.rpartition(".")[2] not in text] == []
 

@@ -8,6 +8,7 @@ from django.conf import settings as configured
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from aigateway.celery import app
 from clients import activity
 from connections import scan, tasks
 from connections.activity import entry_used
@@ -45,8 +46,8 @@ def test_every_scheduled_task_exists() -> None:
     assert {name for name in names if name.startswith("connections.")} == {
         task.name for task in (tasks.refresh_due, tasks.collect_orphans, tasks.retry_revocations, tasks.poll_devices)
     }
-    current_app.loader.import_default_modules()
-    assert names <= set(current_app.tasks)
+    app.loader.import_default_modules()
+    assert names <= set(app.tasks)
 
 
 def test_a_due_entry_is_renewed(alice: User, rotating: OAuthProvider, upstream: RotatingProvider) -> None:
