@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from aigateway.celery import app
+from aigateway.celery import app as celery
 
 PROJECT = Path(__file__).resolve().parents[1]
 FLOORS = ("vault", "providers", "connections", "mcpservers")  # from the bottom up
@@ -59,8 +59,8 @@ def text_of_tests() -> str:
 
 
 def test_every_task_has_a_test() -> None:
-    app.loader.import_default_modules()
-    tasks = [name for name in app.tasks if name.partition(".")[0] in OURS]
+    celery.loader.import_default_modules()
+    tasks = [name for name in celery.tasks if name.partition(".")[0] in OURS]
     text = text_of_tests()
     assert [name for name in tasks if name.rpartition(".")[2] not in text] == []
 
