@@ -2,7 +2,7 @@
 # Needs Python 3.11 or newer and make. ARGS is handed on: make demo ARGS=--exit, make run ARGS="--port 9000".
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench check lock
+.PHONY: help demo run test test-faults bench check lock
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    watch the whole job against a real authorization server and MCP server (ARGS=--exit ends after it)"
 	@echo "make run     run the gateway                    make test    run every test this machine can run"
 	@echo "make bench   run the benchmarks                 make check   lint, types, migrations, lock files"
+	@echo "make test-faults   make every fault for real, again and again, and print what each cost (docs/faults.md)"
 
 run: .venv/installed-run
 	@$(PY) manage.py serve $(ARGS)
@@ -32,6 +33,10 @@ test: .venv/installed-test
 	else \
 		echo "== not run: the tests on PostgreSQL and Redis; set TEST_DATABASE_URL and TEST_REDIS_URL"; \
 	fi
+
+# The long form: several rounds, and the time limits that the product has by default.
+test-faults: .venv/installed-test
+	@AIGW_FAULT_ROUNDS=$${AIGW_FAULT_ROUNDS:-3} $(PY) -m pytest tests/faults $(ARGS)
 
 bench: .venv/installed-test
 	@set -e; for script in bench/[a-z]*.py; do \

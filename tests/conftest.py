@@ -20,11 +20,12 @@ SERVICE_URLS = ("TEST_DATABASE_URL", "TEST_REDIS_URL")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `service` where no services are named."""
+    """Skip tests marked `service` where no services are named, but for those that start their own."""
     if missing := [name for name in SERVICE_URLS if not os.environ.get(name)]:
         reason = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
         for item in items:
-            if item.get_closest_marker("service"):
+            service = item.get_closest_marker("service")
+            if service and not service.kwargs.get("own_servers"):
                 item.add_marker(reason)
 
 
