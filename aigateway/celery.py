@@ -18,8 +18,9 @@ SCHEDULER = "celery.beat:Scheduler"
 
 @worker_init.connect
 def refuse_unsafe_start(**_: Any) -> None:
-    """End a worker whose settings are unsafe or whose keys are not this database's."""
+    """End a worker whose settings are unsafe, whose keys are not this database's, or that cannot tell."""
     from django.core.exceptions import ImproperlyConfigured
+    from django.db import DatabaseError
 
     from aigateway import starting
 
@@ -28,3 +29,6 @@ def refuse_unsafe_start(**_: Any) -> None:
     except ImproperlyConfigured as exc:
         # Celery only logs an Exception of a signal handler and goes on; SystemExit ends it.
         raise SystemExit(f"refusing to start: {exc}") from None
+    except DatabaseError as exc:
+        why = f"the database does not answer, or was never migrated ({type(exc).__name__})"
+        raise SystemExit(f"refusing to start: {why}. Run `manage.py migrate` first.") from None

@@ -123,6 +123,12 @@ else:
     _database = environment.postgresql(DATABASE_URL)
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"] = {
+        # A network that goes silent must not hold a call for minutes (seconds; the last in milliseconds).
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
         **_database.get("OPTIONS", {}),
         "pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10},
     }

@@ -192,6 +192,14 @@ def test_a_worker_refuses_keys_that_are_not_this_databases(tmp_path: Path, produ
     assert "FERNET_KEYS does not open this database's vault" in done.stderr
 
 
+@pytest.mark.service
+def test_a_worker_refuses_a_database_that_was_never_migrated(production: dict[str, str]) -> None:
+    done = gateways.worker(env=production)
+    assert done.returncode != 0
+    assert "Run `manage.py migrate` first" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def _is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
