@@ -1,4 +1,4 @@
-"""The browser steps of the guides: `python -m tests.guide_browser consent|add-user [WHO]`, told all else by settings."""
+"""The browser steps of the guides: `python -m tests.guide_browser consent|add-user [WHO]`; settings say the rest."""
 
 import os
 import re
