@@ -87,11 +87,15 @@ def _groups_outlive_a_flush(sender: AppConfig, **_: Any) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     """Start every test with empty memories."""
+    from celery._state import _set_task_join_will_block
+
     from changes import counter
     from clients import throttle
 
     counter.drop_remembered()
     throttle.reset()
+    # An embedded worker of an earlier test leaves it set for the whole process.
+    _set_task_join_will_block(False)
 
 
 @pytest.fixture

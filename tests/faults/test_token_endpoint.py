@@ -24,6 +24,7 @@ def test_a_token_endpoint_that_does_not_answer_costs_nobody_their_token(embedded
     with embedded.traffic(["user-1", "user-2"]) as traffic, embedded.traffic(["user-0"], "other") as elsewhere:
         called = embedded.call("user-0")
         again = embedded.call("user-0")
+        wait_until(lambda: bool(elsewhere.calls), 5, "a call to the other provider")
         embedded.far.moods.clear()
         embedded.far.let_go()
         embedded.inside("time_passes")

@@ -46,8 +46,7 @@ class Command(BaseCommand):
                 stage = _set_up(tree, fresh, _usable(port, report), report)
                 self._walk(stage, report)
                 if not options["exit"]:
-                    _invite(stage, report)
-                    _stay(tree, report)
+                    _stay(tree, stage, report)
         except (FolderError, ChildFailedError, RefusedError, LostError) as exc:
             raise CommandError(str(exc)) from exc
         except KeyboardInterrupt:
@@ -119,9 +118,10 @@ def _invite(stage: Stage, report: Report) -> None:
     )
 
 
-def _stay(tree: ProcessTree, report: Report) -> None:
-    """Wait for Ctrl-C or SIGTERM. Raises ChildFailedError when a server ends by itself."""
+def _stay(tree: ProcessTree, stage: Stage, report: Report) -> None:
+    """Invite, and wait for Ctrl-C or SIGTERM. Raises ChildFailedError when a server ends by itself."""
     try:
+        _invite(stage, report)
         while not (ended := tree.ended()):
             time.sleep(WATCH_SECONDS)
     except (KeyboardInterrupt, SystemExit):
