@@ -23,13 +23,18 @@ run: .venv/installed-run
 demo: .venv/installed-demo
 	@$(PY) manage.py demo $(ARGS)
 
-# First on the embedded SQLite; then, where both services are named, everything again on PostgreSQL and Redis.
+# Tests without a database, or that start an embedded gateway of their own: once is enough.
+SAME_ON_ANY_DATABASE := tests/outbound tests/demo/test_walk.py tests/test_canaries.py tests/test_guides.py tests/test_readme.py \
+	tests/aigateway/test_sqlite.py tests/faults/test_full_disk.py tests/faults/test_token_endpoint.py \
+	tests/providers/test_dialects.py tests/providers/test_presets.py
+
+# First on the embedded SQLite; then, where both services are named, the rest again on PostgreSQL and Redis.
 test: .venv/installed-test
 	@echo "== tests on the embedded database"
 	@env -u TEST_DATABASE_URL -u TEST_REDIS_URL $(PY) -m pytest -m "not service" $(ARGS)
 	@if [ -n "$$TEST_DATABASE_URL" ] && [ -n "$$TEST_REDIS_URL" ]; then \
 		echo "== tests on PostgreSQL and Redis"; \
-		$(PY) -m pytest $(ARGS); \
+		$(PY) -m pytest $(SAME_ON_ANY_DATABASE:%=--ignore=%) $(ARGS); \
 	else \
 		echo "== not run: the tests on PostgreSQL and Redis; set TEST_DATABASE_URL and TEST_REDIS_URL"; \
 	fi

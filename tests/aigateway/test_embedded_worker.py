@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from celery import beat
+from django.conf import settings
 
 from aigateway.celery import app
 from aigateway.embedded import EmbeddedWorker
@@ -34,6 +35,7 @@ def schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(app.conf, "broker_transport_options", {"polling_interval": 0.01})
 
 
+@pytest.mark.skipif(bool(settings.REDIS_URL), reason="with Redis there is no embedded worker")
 @pytest.mark.usefixtures("schedule")
 @pytest.mark.django_db(transaction=True)
 def test_a_scheduled_task_runs_and_the_worker_stops_quickly(noted: threading.Event) -> None:
