@@ -6,8 +6,9 @@
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
-SOURCES := aigateway audit changes clients connections mcpservers outbound providers vault
+SOURCES := aigateway audit changes clients connections mcpservers metrics outbound providers vault
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --require-hashes --progress-bar on
+LOCKS := requirements/*.lock tests/real_clients/package-lock.json
 UV_COMPILE := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv) pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
@@ -23,18 +24,16 @@ run: .venv/installed-run
 demo: .venv/installed-demo
 	@$(PY) manage.py demo $(ARGS)
 
-# Tests without a database, or that start an embedded gateway of their own: once is enough.
-SAME_ON_ANY_DATABASE := tests/outbound tests/demo/test_walk.py tests/test_canaries.py tests/test_guides.py tests/test_readme.py \
-	tests/aigateway/test_sqlite.py tests/faults/test_full_disk.py tests/faults/test_token_endpoint.py \
-	tests/providers/test_dialects.py tests/providers/test_presets.py
+# Test files are dealt out to as many processes as there are cores, four at most.
+PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# First on the embedded SQLite; then, where both services are named, the rest again on PostgreSQL and Redis.
+# First on the embedded SQLite; then, where both services are named, what uses a database on PostgreSQL and Redis.
 test: .venv/installed-test
 	@echo "== tests on the embedded database"
-	@env -u TEST_DATABASE_URL -u TEST_REDIS_URL $(PY) -m pytest -m "not service" $(ARGS)
+	@env -u TEST_DATABASE_URL -u TEST_REDIS_URL $(PYTEST) -m "not service" $(ARGS)
 	@if [ -n "$$TEST_DATABASE_URL" ] && [ -n "$$TEST_REDIS_URL" ]; then \
 		echo "== tests on PostgreSQL and Redis"; \
-		$(PY) -m pytest $(SAME_ON_ANY_DATABASE:%=--ignore=%) $(ARGS); \
+		$(PYTEST) -m "database or service" $(ARGS); \
 	else \
 		echo "== not run: the tests on PostgreSQL and Redis; set TEST_DATABASE_URL and TEST_REDIS_URL"; \
 	fi
@@ -55,15 +54,16 @@ check: .venv/installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict $(SOURCES) manage.py
 	$(PY) manage.py makemigrations --check --dry-run
-	@if grep -nE '(https?|file)://|^ *--?(index-url|extra-index-url|find-links|trusted-host|i |f )' requirements/*.lock; then \
-		echo "requirements/*.lock must not name a host or a folder to download from"; exit 1; \
+	@if grep -nE '(https?|file|git|ssh)://|^ *--?(index-url|extra-index-url|find-links|trusted-host|i |f )' $(LOCKS); then \
+		echo "lock files must not name a host or a folder to download from"; exit 1; \
 	else echo "lock files name no registry"; fi
 
-# For maintainers; needs uv.
+# For maintainers; needs uv and npm.
 lock:
 	$(UV_COMPILE) pyproject.toml -o requirements/run.lock
 	$(UV_COMPILE) pyproject.toml --extra demo -c requirements/run.lock -o requirements/demo.lock
 	$(UV_COMPILE) pyproject.toml --extra test -c requirements/demo.lock -o requirements/test.lock
+	cd tests/real_clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node without_funding.mjs
 
 # A stamp per lock file: the second `make` finds it and is instant, a changed lock file installs again.
 # What is installed for a larger set serves the smaller ones, which it contains.

@@ -1,5 +1,6 @@
 """The ASGI application: the data plane and the static files in front, Django behind."""
 
+import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -32,8 +33,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _live(receive, send)
     else:
         # A proxy may have ended TLS: whether we are on https is told by our public address, never by the request.
-        public = {**scope, "scheme": settings.AIGW_BASE_URL.partition(":")[0]}
-        await _answering(scope["path"])(public, receive, send)
+        answering = _answering(scope["path"])
+        if answering is django_application:
+            scope = {**scope, "scheme": settings.AIGW_BASE_URL.partition(":")[0]}
+        await answering(scope, receive, send)
 
 
 def _answering(path: str) -> Application:
@@ -48,6 +51,9 @@ async def _live(receive: Receive, send: Send) -> None:
     phase = "startup"
     try:
         async with lifespan.running():
+            # What was loaded stays: collecting garbage must not walk through all of it during a call.
+            gc.collect()
+            gc.freeze()
             await send({"type": "lifespan.startup.complete"})
             phase = "shutdown"
             await receive()

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready, worker_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aigateway.settings")
 app = Celery("aigateway")
@@ -22,8 +22,9 @@ def refuse_unsafe_start(**_: Any) -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.db import DatabaseError
 
-    from aigateway import starting
+    from aigateway import silence, starting
 
+    silence.is_not_waited_out()
     try:
         starting.verify()
     except ImproperlyConfigured as exc:
@@ -32,3 +33,13 @@ def refuse_unsafe_start(**_: Any) -> None:
     except DatabaseError as exc:
         why = f"the database does not answer, or was never migrated ({type(exc).__name__})"
         raise SystemExit(f"refusing to start: {why}. Run `manage.py migrate` first.") from None
+
+
+@worker_ready.connect
+def record_metrics(**_: Any) -> None:
+    """Have a worker that is a process of its own tell its numbers. An embedded one never sends this signal."""
+    from metrics.recorder import Recorder
+
+    recorder = Recorder()
+    recorder.start()
+    worker_shutdown.connect(lambda **_: recorder.stop(), weak=False)

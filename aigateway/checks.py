@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DatabaseError
 
 from outbound import tls
 from outbound.addresses import Policy
@@ -29,6 +30,18 @@ MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.token_url
 def judge(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Ask every rule below."""
     return [message for rule in RULES for message in rule()]
+
+
+@register(TAG, deploy=True)
+def judge_keys(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Ask the database, at `check --deploy`, what every start asks it: whether a key is missing."""
+    from vault import keycheck  # has models, which the demo's own settings are without
+
+    try:
+        found = keycheck.missing_keys()
+    except DatabaseError:
+        return [Warning("FERNET_KEYS: the database does not answer, or is not migrated.", id="vault.W002")]
+    return [Error(found, id="vault.E004")] if found else []
 
 
 def _secret_key() -> Iterator[CheckMessage]:
@@ -142,6 +155,25 @@ def _data_dir() -> Iterator[CheckMessage]:
             )
 
 
+def _metrics() -> Iterator[CheckMessage]:
+    for entry in settings.AIGW_METRICS_ALLOW:
+        try:
+            ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            yield Error(
+                f"AIGW_METRICS_ALLOW: {entry!r} is no network.",
+                "Write addresses or CIDR blocks, such as 10.0.0.5 or 10.1.0.0/16.",
+                id="aigateway.E012",
+            )
+    folder = settings.AIGW_METRICS_DIR
+    if folder and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        yield Error(
+            f"AIGW_METRICS_DIR: {folder} is no folder that can be written to.",
+            "Make it, give it to this user, and empty it before the gateway starts; or leave the setting out.",
+            id="aigateway.E013",
+        )
+
+
 def _redis() -> Iterator[CheckMessage]:
     if settings.REDIS_URL and urlsplit(settings.REDIS_URL).scheme not in {"redis", "rediss"}:
         yield Error("REDIS_URL must start with redis:// or rediss://.", id="aigateway.E011")
@@ -182,6 +214,7 @@ RULES: tuple[Callable[[], Iterator[CheckMessage]], ...] = (
     _outbound_allow,
     _ca_bundle,
     _data_dir,
+    _metrics,
     _redis,
     _lease,
     _refresh_ahead,

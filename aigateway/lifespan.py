@@ -10,11 +10,13 @@ from typing import Protocol
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from aigateway import starting
+from aigateway import silence, starting
 from aigateway.embedded import EmbeddedWorker
 from changes.counter import Watcher
 from clients import activity
+from mcpservers.activity.recorder import Recorder as CallRecorder
 from mcpservers.dataplane import lifespan as dataplane
+from metrics.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ async def running() -> AsyncIterator[None]:
 
     Raises ImproperlyConfigured before anything was started.
     """
+    silence.is_not_waited_out()
     await asyncio.to_thread(starting.verify)
     async with AsyncExitStack() as stack:
         await dataplane.start()
@@ -49,7 +52,8 @@ async def running() -> AsyncIterator[None]:
 
 
 def _parts() -> list[Callable[[], Part]]:
-    return [ActivityFlusher, Watcher] if settings.REDIS_URL else [ActivityFlusher, Watcher, EmbeddedWorker]
+    beside: list[Callable[[], Part]] = [Recorder, CallRecorder, ActivityFlusher, Watcher]
+    return beside if settings.REDIS_URL else [*beside, EmbeddedWorker]
 
 
 class ActivityFlusher(threading.Thread):

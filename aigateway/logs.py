@@ -4,13 +4,17 @@ Redaction is the second line of defence (H01–H04): no code of ours logs a toke
 or a traceback's text might. Control characters stay escaped, because JSON escapes them.
 """
 
+import json
 import logging
 import re
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
 
 from audit import context
+from mcpservers.activity.finished import FinishedCall
 
 TELLING_NAMES = (
     "access_token|refresh_token|id_token|client_secret|(?:device_|user_)?code|code_verifier|state|ticket|token|password"
@@ -29,7 +33,7 @@ SECRET_SHAPES = re.compile(
 
 def json_formatter() -> logging.Formatter:
     """Return the formatter of `settings.LOGGING`."""
-    return structlog.stdlib.ProcessorFormatter(
+    return _Formatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
@@ -45,6 +49,49 @@ def json_formatter() -> logging.Formatter:
             structlog.processors.JSONRenderer(default=_opaque),
         ],
     )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Writes a record of finished calls (`mcpservers.activity.recorder`) as one line for each of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        calls: list[FinishedCall] | None = getattr(record, "finished_calls", None)
+        if calls is None:
+            return super().format(record)
+        return "\n".join(_call_line(call, record) for call in calls)
+
+
+def _call_line(call: FinishedCall, record: logging.LogRecord) -> str:
+    """Return the line of a call. The long way round would cost more than all the rest of it."""
+    return _encode(
+        {
+            "event": "call",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(call.ended, UTC).isoformat().replace("+00:00", "Z"),
+            "request_id": call.request_id,
+            "user": call.user,
+            "server": call.server,
+            "method": _redacted_name(call.method),
+            "tool": _redacted_name(call.tool),
+            "status": call.status,
+            "outcome": call.outcome,
+            "reason": call.reason,
+            "ms": round(call.milliseconds, 3),
+            "upstream_ms": round(call.upstream_milliseconds, 3),
+            "bytes_in": call.bytes_in,
+            "bytes_out": call.bytes_out,
+        }
+    )
+
+
+_encode = json.JSONEncoder(check_circular=False).encode
+
+
+@lru_cache(maxsize=4096)
+def _redacted_name(name: str) -> str:
+    """Return what a caller called a method or a tool, which is the one text here that a caller may choose."""
+    return redacted(name)
 
 
 def redacted(text: str) -> str:

@@ -22,8 +22,8 @@ class HealthMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Serve `/healthz`, `/readyz` and `/metrics`; pass everything else on."""
-        view: Callable[[], HttpResponse] | None = health.PROBES.get(request.path)
-        return view() if view else self.get_response(request)
+        view: Callable[[HttpRequest], HttpResponse] | None = health.PROBES.get(request.path)
+        return view(request) if view else self.get_response(request)
 
 
 class RequestIdMiddleware:

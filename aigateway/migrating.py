@@ -18,14 +18,19 @@ ADVISORY_LOCK = 0x41494757
 def migrate(say: Say) -> None:
     """Apply what is pending, alone. Says what it does and when it has to wait."""
     with _alone(say):
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        if not pending:
+        waiting = pending()
+        if not waiting:
             say("database is up to date")
             return
-        say(f"applying {len(pending)} migrations ...")
+        say(f"applying {waiting} migrations ...")
         call_command("migrate", interactive=False, verbosity=0)
         say("database is migrated")
+
+
+def pending() -> int:
+    """Return how many migrations of this version the database lacks; none where a newer version has migrated it."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from aigateway import environment
+from aigateway import environment, silence
 from aigateway.environment import flag, items, number, text, whole
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -27,6 +27,7 @@ EMBEDDED = not DATABASE_URL
 # --- Keys: from the environment, or made on first start of an embedded gateway, and only there ------
 SECRET_KEY = text("SECRET_KEY")
 FERNET_KEYS = items("FERNET_KEYS")
+FERNET_KEYS_LOST = items("FERNET_KEYS_LOST")
 if EMBEDDED:
     SECRET_KEY = SECRET_KEY or environment.first_start_key(AIGW_DATA_DIR, "secret_key")
     FERNET_KEYS = FERNET_KEYS or [environment.first_start_key(AIGW_DATA_DIR, "fernet_key")]
@@ -66,6 +67,7 @@ INSTALLED_APPS = [
     "aigateway",
     "changes",
     "audit",
+    "metrics",
     "clients",
     "vault",
     "providers",
@@ -130,7 +132,12 @@ else:
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
         **_database.get("OPTIONS", {}),
-        "pool": {"min_size": 1, "max_size": DATABASE_POOL_MAX, "timeout": 10},
+        "pool": {
+            "min_size": 1,
+            "max_size": DATABASE_POOL_MAX,
+            "timeout": silence.POOL_SECONDS,
+            "connection_class": silence.Connection,
+        },
     }
     DATABASES = {"default": _database}
 
@@ -149,6 +156,7 @@ ANONYMOUS_USER_NAME = None
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "/connections/"
 LOGOUT_REDIRECT_URL = "sign-in"
+SESSION_ENGINE = "clients.session_store"
 SESSION_COOKIE_NAME = "aigw_session"
 SESSION_COOKIE_SECURE = _is_https
 SESSION_COOKIE_HTTPONLY = True
@@ -257,11 +265,35 @@ AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_CONNECT_TIMEOUT_SE
 AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS", 120, minimum=0.1)
 AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS = number("AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS", 300, minimum=0.1)
 AIGW_MAX_REQUEST_BYTES = whole("AIGW_MAX_REQUEST_BYTES", 4 * 1024 * 1024, minimum=1024)
-AIGW_UPSTREAM_CONNECTIONS = whole("AIGW_UPSTREAM_CONNECTIONS", 1000, minimum=1)
-AIGW_UPSTREAM_CONNECTIONS_PER_SERVER = whole("AIGW_UPSTREAM_CONNECTIONS_PER_SERVER", 200, minimum=1)
+AIGW_REQUEST_TIMEOUT_SECONDS = number("AIGW_REQUEST_TIMEOUT_SECONDS", 60, minimum=1)
+AIGW_CALL_TIMEOUT_SECONDS = number("AIGW_CALL_TIMEOUT_SECONDS", 3600, minimum=1)
+AIGW_CALLS_PER_SERVER = whole("AIGW_CALLS_PER_SERVER", 200, minimum=1)
+AIGW_STREAMS_PER_SERVER = whole("AIGW_STREAMS_PER_SERVER", 500, minimum=1)
+AIGW_CALLS_PER_USER = whole("AIGW_CALLS_PER_USER", 100, minimum=1)
+AIGW_STREAMS_PER_USER = whole("AIGW_STREAMS_PER_USER", 100, minimum=1)
+AIGW_BUSY_WAIT_SECONDS = number("AIGW_BUSY_WAIT_SECONDS", 1)
+AIGW_CIRCUIT_FAILURES = whole("AIGW_CIRCUIT_FAILURES", 10, minimum=1)
+AIGW_CIRCUIT_OPEN_SECONDS = number("AIGW_CIRCUIT_OPEN_SECONDS", 10, minimum=0.1)
+AIGW_CALLS_PER_MINUTE_PER_SERVER = whole("AIGW_CALLS_PER_MINUTE_PER_SERVER", 0)
+AIGW_CALLS_PER_MINUTE_PER_USER = whole("AIGW_CALLS_PER_MINUTE_PER_USER", 0)
+AIGW_UPSTREAM_CONNECTIONS = whole("AIGW_UPSTREAM_CONNECTIONS", 5000, minimum=1)
+AIGW_UPSTREAM_CONNECTIONS_PER_SERVER = whole("AIGW_UPSTREAM_CONNECTIONS_PER_SERVER", 1000, minimum=1)
 AIGW_SESSION_IDLE_SECONDS = number("AIGW_SESSION_IDLE_SECONDS", 24 * 3600, minimum=60)
+AIGW_BRIDGED_SESSIONS = whole("AIGW_BRIDGED_SESSIONS", 1000, minimum=1)
+AIGW_BRIDGED_SESSION_IDLE_SECONDS = number("AIGW_BRIDGED_SESSION_IDLE_SECONDS", 300, minimum=1)
+AIGW_BRIDGED_ANSWER_SECONDS = number("AIGW_BRIDGED_ANSWER_SECONDS", 600, minimum=1)
+AIGW_DISCOVERY_MAX_AGE_SECONDS = number("AIGW_DISCOVERY_MAX_AGE_SECONDS", 3600, minimum=60)
 CHANGE_POLL_SECONDS = 0.4
 ACTIVITY_FLUSH_SECONDS = number("AIGW_ACTIVITY_FLUSH_SECONDS", 10, minimum=0.1)
+AIGW_LOG_CALLS = flag("AIGW_LOG_CALLS", True)
+AIGW_ACTIVITY_RETENTION_DAYS = number("AIGW_ACTIVITY_RETENTION_DAYS", 30)
+
+# --- Metrics ---------------------------------------------------------------------------------------
+LOOPBACK = "127.0.0.0/8,::1"
+AIGW_METRICS_ALLOW = items("AIGW_METRICS_ALLOW", LOOPBACK)
+AIGW_METRICS_HISTORY_DAYS = number("AIGW_METRICS_HISTORY_DAYS", 14, minimum=1)
+# A folder that the processes of one host share; `serve` makes one for its tree.
+AIGW_METRICS_DIR = text("AIGW_METRICS_DIR")
 
 # --- Work in the background ------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
@@ -271,12 +303,20 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.01}
+# A broker that has gone silent must not hold its callers up for good (seconds).
+_broker_limits = {"socket_timeout": 5, "socket_connect_timeout": 5, "health_check_interval": 10}
+CELERY_BROKER_TRANSPORT_OPTIONS = _broker_limits if REDIS_URL else {"polling_interval": 0.01}
 CELERY_TASK_DEFAULT_QUEUE = "aigateway"
 AIGW_WORKER_THREADS = whole("AIGW_WORKER_THREADS", 4, minimum=1)
+DISCOVERY_SCAN_SECONDS = 30
 CELERY_BEAT_SCHEDULE = {
     "refresh-due": {
         "task": "connections.tasks.refresh_due",
+        "schedule": VAULT_SCAN_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_SCAN_INTERVAL_SECONDS},
+    },
+    "refresh-service-tokens": {
+        "task": "connections.tasks.refresh_service_tokens",
         "schedule": VAULT_SCAN_INTERVAL_SECONDS,
         "options": {"expires": VAULT_SCAN_INTERVAL_SECONDS},
     },
@@ -292,6 +332,16 @@ CELERY_BEAT_SCHEDULE = {
     },
     "collect-sessions": {
         "task": "mcpservers.tasks.collect_sessions",
+        "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
+        "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
+    },
+    "refresh-tools-due": {
+        "task": "mcpservers.tasks.refresh_tools_due",
+        "schedule": DISCOVERY_SCAN_SECONDS,
+        "options": {"expires": DISCOVERY_SCAN_SECONDS},
+    },
+    "prune-calls": {
+        "task": "mcpservers.tasks.prune_calls",
         "schedule": VAULT_COLLECT_INTERVAL_SECONDS,
         "options": {"expires": VAULT_COLLECT_INTERVAL_SECONDS},
     },

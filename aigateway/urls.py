@@ -2,13 +2,12 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from django.views.generic import RedirectView
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", RedirectView.as_view(pattern_name="connections")),
     path("", include("clients.urls")),
     path("admin/", admin.site.urls),
     path("", include("connections.urls")),
+    path("", include("mcpservers.urls")),
     path("api/v1/", include("providers.api.urls")),
     path("api/v1/", include("mcpservers.api.urls")),
     path("api/v1/", include("vault.api.urls")),

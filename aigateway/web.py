@@ -12,6 +12,10 @@ from types import FrameType
 
 import uvicorn
 
+from aigateway import descriptors
+from aigateway.stopping import Server
+from aigateway.wire import Protocol
+
 GRACE_SECONDS = 5
 # Longer than a load balancer keeps an idle connection, or it may send a call into one that is closing.
 KEEP_ALIVE_SECONDS = 75
@@ -22,9 +26,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has shut down: what was asked for is not a failure.
         signal.signal(number, _end)
+    descriptors.allow_many()
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
         "aigateway.asgi:application",
+        http=Protocol,
         lifespan="on",
         ws="none",
         # Query strings carry codes, states and tickets (H03).
@@ -38,7 +44,7 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
 
 
 def _end(number: int, frame: FrameType | None) -> None:

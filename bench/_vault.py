@@ -113,13 +113,13 @@ def fill(count: int, due: int, *, milliseconds: int = 0) -> None:
     VaultEntry.objects.filter(pk__lte=max(first)).update(
         refresh_due_at=now - timedelta(minutes=1), expires_at=now + timedelta(minutes=9)
     )
-    _sql("ANALYZE")  # as autovacuum would within a minute
+    run_sql("ANALYZE")  # as autovacuum would within a minute
 
 
 def empty() -> None:
     """Leave no entry and no user."""
-    _sql("DELETE FROM vault_vaultentry")
-    _sql("DELETE FROM auth_user")
+    run_sql("DELETE FROM vault_vaultentry")
+    run_sql("DELETE FROM auth_user")
 
 
 def _make(number: int, provider: "OAuthProvider", now: datetime) -> None:
@@ -156,14 +156,14 @@ def _copies(have: int, want: int) -> None:
         columns = [field.column for field in model._meta.concrete_fields]
         values = ", ".join(changed.get(column, f"template.{column}") for column in columns)
         first = model.objects.order_by("pk").values_list("pk", flat=True)[0]
-        _sql(  # made of numbers and our own names
+        run_sql(  # made of numbers and our own names
             f"WITH RECURSIVE series(n) AS (SELECT {have} UNION ALL SELECT n + 1 FROM series WHERE n < {want - 1}) "  # noqa: S608
             f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) SELECT {values} "
             f"FROM {model._meta.db_table} AS template, series WHERE template.id = {first}"
         )
 
 
-def _sql(statement: str) -> None:
+def run_sql(statement: str) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -177,6 +177,6 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def peak_megabytes() -> float:
-    """Return the most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_megabytes(*, children: bool = False) -> float:
+    """Return the most memory that this process, or any of its children, has had."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,6 +1,7 @@
 """How fast a new key is brought under everything: rows per second, against re-encrypting alone.
 
-What was sealed under the older of two keys is rotated by the command that an operator runs. A row has two values.
+What was sealed under the older of two keys is rotated by the command that an operator runs. A row has two values. Then
+how long it takes to count the rows per key, as `--status` and every start do: it opens nothing, and reads an index.
 """
 
 import io
@@ -9,6 +10,7 @@ import sys
 from bench import _vault
 
 SIZES = (250, 500, 1_000, 2_000)
+COUNTED = (1_000, 10_000, 100_000)
 
 
 def under_the_old_key(count: int) -> None:
@@ -48,6 +50,21 @@ def measure() -> None:
             f"{_vault.peak_megabytes():>9.0f}",
             flush=True,
         )
+    counted()
+
+
+def counted() -> None:
+    """Print how long a count of the rows per key takes, the best of five."""
+    from vault import standing
+    from vault.models import VaultEntry
+
+    _vault.empty()
+    print(f"{'rows':>7}{'counted per key, ms':>21}")
+    for size in COUNTED:
+        _vault.fill(size, 100)
+        assert sum(standing.rows_by_key(VaultEntry).values()) == size
+        best = min(_vault.seconds(standing.rows_without_key) for _ in range(5))
+        print(f"{size:>7,}{best * 1000:>21.1f}", flush=True)
 
 
 if __name__ == "__main__":

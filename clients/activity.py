@@ -1,10 +1,9 @@
 """When things were last used, noted on the call path and written in batches off it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
-
-from django.utils import timezone
+from datetime import UTC, datetime
 
 from clients.models import ApiToken
 
@@ -17,18 +16,18 @@ class LastUsed:
     def __init__(self, write: Writer) -> None:
         self._write = write
         self._lock = threading.Lock()
-        self._seen: dict[int, datetime] = {}
+        self._seen: dict[int, float] = {}
 
     def note(self, key: int) -> None:
         """Remember that the row was used now."""
-        self._seen[key] = timezone.now()
+        self._seen[key] = time.time()
 
     def flush(self) -> None:
         """Write what was noted since the last flush."""
         with self._lock:
             batch, self._seen = self._seen, {}
             if batch:
-                self._write(batch)
+                self._write({key: datetime.fromtimestamp(at, UTC) for key, at in batch.items()})
 
 
 def _write_tokens(batch: dict[int, datetime]) -> None:

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.http import HttpRequest
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Agents call again and again from one address; what a stranger can make as long as a header is not kept.
+REMEMBERED_CHARACTERS = 200
 
 
 def client_address(request: HttpRequest) -> str:
@@ -21,8 +23,13 @@ def judge(peer: str, forwarded_for: str) -> str:
     A header from anyone but a trusted proxy changes nothing (F08). An entry that is no address ends the
     walk: what stands left of it cannot be believed. Returns "" when the peer itself is unknown.
     """
-    proxies = _networks(tuple(settings.AIGW_TRUSTED_PROXIES))
-    address = _clean(peer)
+    decide = _judged if len(forwarded_for) <= REMEMBERED_CHARACTERS else _judged.__wrapped__
+    return decide(peer, forwarded_for, tuple(settings.AIGW_TRUSTED_PROXIES))
+
+
+@lru_cache(maxsize=4096)
+def _judged(peer: str, forwarded_for: str, trusted: tuple[str, ...]) -> str:
+    proxies, address = _networks(trusted), _clean(peer)
     for hop in reversed(forwarded_for.split(",")):
         if not address or not _inside(address, proxies):
             break

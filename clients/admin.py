@@ -14,6 +14,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from audit import trail
+from clients import audit_admin as audit_admin  # its pages are registered by the import
 from clients import rights, tokens
 from clients.asking import Question, ask_then_do
 from clients.models import ApiToken

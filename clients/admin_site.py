@@ -1,6 +1,7 @@
 """The site under `/admin/`: who may enter it, where to sign in, and what its side bar shows."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any
 
@@ -10,12 +11,38 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from clients import rights
 
 View = Callable[..., HttpResponseBase]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the side bar that is no list of a model, at `/admin/PATH/`; `may_open` decides who sees its link."""
+
+    section: str
+    title: str
+    icon: str
+    path: str
+    view: View
+    may_open: Callable[[HttpRequest], bool]
+
+    @property
+    def url_name(self) -> str:
+        """Return the name of its address, within `admin:`."""
+        return self.path.replace("-", "_")
+
+
+_pages: list[Page] = []
+
+
+def register_page(page: Page) -> None:
+    """Have `page` served and shown. Called in `AppConfig.ready()`."""
+    _pages.append(page)
+
 
 # title, then (label, icon, model)
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
@@ -54,6 +81,11 @@ class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         """Return what the viewer may see under the side bar's titles, not under the names of Django apps."""
         apps = super().get_app_list(request, app_label)
         return apps if app_label else _in_sections(apps)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Add the registered pages."""
+        own = [path(f"{page.path}/", self.admin_view(page.view), name=page.url_name) for page in _pages]
+        return [*own, *super().get_urls()]
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Guard a view: signed out, go and sign in; signed in without the right, 403."""
@@ -102,6 +134,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             {"title": label, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
             for label, icon, model in entries
             if _may_open(request, model)
+        ]
+        items += [
+            {"title": page.title, "icon": page.icon, "link": reverse(f"admin:{page.url_name}")}
+            for page in _pages
+            if page.section == title and page.may_open(request)
         ]
         if items:
             sections.append({"title": title, "separator": bool(sections), "items": items})

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from clients import rights
 from clients.asking import Question, ask_then_do, ask_then_do_all
 from clients.rights_admin import ReadOnlyAdmin, chips, code, detail_page, moment, status
-from connections import attention, departures, listing, revocation, tasks
+from connections import attention, departures, listing, revocation, tasks, unreadable
 from connections.admin_filters import AttentionFilter, ProviderFilter
 from providers.models import OAuthProvider
 from vault.models import VaultEntry
@@ -91,10 +91,9 @@ class ConnectionAdmin(ReadOnlyAdmin):
     @detail_page(description="Disconnect", icon="link_off", permission="disconnect", url_path="disconnect")
     def disconnect(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, then end one connection."""
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            raise Http404
-        return self.disconnect_selected(request, self.get_queryset(request).filter(pk=entry.pk))
+        return self.disconnect_selected(
+            request, self.get_queryset(request).filter(pk=self._found(request, object_id).pk)
+        )
 
     @detail_page(
         description="Disconnect everything of this user",
@@ -104,10 +103,8 @@ class ConnectionAdmin(ReadOnlyAdmin):
     )
     def disconnect_user(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, then end all connections of the user."""
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            raise Http404
-        return self._disconnect_all(request, self.get_queryset(request).filter(user_id=entry.user_id))
+        user_id = self._found(request, object_id).user_id
+        return self._disconnect_all(request, self.get_queryset(request).filter(user_id=user_id))
 
     @detail_page(
         description="Disconnect everyone from this provider",
@@ -117,10 +114,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
     )
     def disconnect_provider(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Go to the question that the provider's page asks, too."""
-        entry = self.get_object(request, object_id)
-        if entry is None:
-            raise Http404
-        return redirect("admin:vault_vaultentry_disconnect_everyone", entry.provider_uid)
+        return redirect("admin:vault_vaultentry_disconnect_everyone", self._found(request, object_id).provider_uid)
 
     def disconnect_everyone(self, request: HttpRequest, provider_uid: UUID) -> HttpResponse:
         """Ask, then end all connections of a provider."""
@@ -150,6 +144,12 @@ class ConnectionAdmin(ReadOnlyAdmin):
             return f"Disconnected {self.name_of(entry)}; {AT_PROVIDER[outcome]}"
 
         return ask_then_do(self, request, queryset, QUESTION, end)
+
+    def _found(self, request: HttpRequest, object_id: str) -> Any:
+        entry = self.get_object(request, object_id)
+        if entry is None:
+            raise Http404
+        return entry
 
     def _disconnect_all(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         def end(rows: QuerySet[Any]) -> str:
@@ -181,7 +181,10 @@ class ConnectionAdmin(ReadOnlyAdmin):
     @admin.display(description="Status", ordering="attention_reason")
     def state(self, entry: Any) -> SafeString:
         """Return what the user sees, too."""
-        if _reason(entry):
+        reason = _reason(entry)
+        if reason == unreadable.REASON:
+            return status("Unreadable: reconnect", "warn", "warning")
+        if reason:
             return status("Needs attention", "warn", "warning")
         return status("Connected", "ok", "check_circle")
 

@@ -15,12 +15,13 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from audit import trail
-from connections import backoff, database, freshness, late, notices, provider_health, slots
+from connections import backoff, database, freshness, late, notices, provider_health, slots, unreadable
 from connections.errors import ConnectionRequired, ExpiredDetail, RefreshUnavailable, SecretMissing, TokenExpired
 from connections.provider_health import Admission
+from metrics import catalog
 from providers import oauth2
 from providers.models import OAuthProvider
-from providers.oauth2 import RegisteredClient
+from providers.oauth2 import RegisteredClient, WireSession
 from providers.registered import registered_client
 from vault import entries
 from vault.entries import Tokens
@@ -40,9 +41,12 @@ _UNHEARD = frozenset(["timeout", "network", "status_500", "status_502", "status_
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a caller that renews many entries of one provider holds already: one of its slots, and its `client`."""
+    """What a caller that renews many entries of one provider holds already: one of its slots, its `client`, and a
+    `session` whose connection stays open between requests.
+    """
 
     client: RegisteredClient
+    session: WireSession | None = None
 
 
 class Attempt:
@@ -53,6 +57,7 @@ class Attempt:
         self._provider = provider
         self._holder = holder
         self._admission = Admission()
+        self._begun = 0.0
         self._held = held
 
     def run(self, *, wait: bool) -> VaultEntry:
@@ -75,11 +80,13 @@ class Attempt:
         except (oauth2.ProviderUnavailable, oauth2.BadAnswer) as failure:
             raise self._unavailable(failure) from None
         except SecretNotFound as missing:
+            catalog.refreshes.count("secret_missing")
             entries.release(self._entry, holder=self._holder)
             raise SecretMissing(self._provider.name, missing.name) from None
         except Unreadable:
+            catalog.refreshes.count("unreadable")
             entries.release(self._entry, holder=self._holder)
-            record_unreadable(self._entry, self._provider)
+            unreadable.note(self._entry, self._provider)
             raise ConnectionRequired(self._provider.name) from None
         return self._succeeded(tokens)
 
@@ -92,8 +99,10 @@ class Attempt:
         if self._admission.wait_seconds:
             raise self._not_asked(PAUSED)
         database.let_go()
+        self._begun = time.monotonic()
         asked_at = timezone.now()
-        answer = oauth2.refresh(client, refresh_token=refresh_token, asked=self._asked())
+        session = self._held.session if self._held is not None else None
+        answer = oauth2.refresh(client, refresh_token=refresh_token, asked=self._asked(), session=session)
         return as_tokens(answer, scopes_otherwise=self._entry.scopes_granted, now=asked_at)
 
     def _asked(self) -> list[str]:
@@ -105,7 +114,9 @@ class Attempt:
         return RefreshUnavailable(self._provider.name, why)
 
     def _succeeded(self, tokens: Tokens) -> VaultEntry:
+        self._count_seconds()
         written = self._written(tokens)
+        catalog.refreshes.count("late" if written is None else "renewed")
         if written is None:
             late.settle(self._entry, self._provider, tokens, timezone.now())
         elif self._entry.failing_since is not None:
@@ -125,13 +136,16 @@ class Attempt:
         return entries.replace(self._entry, tokens=tokens, now=timezone.now())
 
     def _refused(self, refused: oauth2.ProviderRefused) -> VaultEntry:
+        self._count_seconds()
         now = timezone.now()
         if refused.standard_error in provider_health.CLIENT_REJECTED:
+            catalog.refreshes.count("client_refused")
             provider_health.client_rejected(self._provider, refused.standard_error, now)
             raise self._not_asked(refused.standard_error) from None
         provider_health.answered(self._provider, self._admission, now)
         if refused.is_terminal:
             return self._ended()
+        catalog.refreshes.count("refused")
         raise self._failed(refused.error) from None
 
     def _ended(self) -> VaultEntry:
@@ -145,6 +159,7 @@ class Attempt:
                 self._record("connection.ended", trail.FAILED, reason=reason)
                 notices.connection_ended(self._entry.user_id, self._provider, reason)
         if is_ended:
+            catalog.refreshes.count("lost_rotation" if reason == "lost_rotation" else "rejected")
             raise TokenExpired(self._provider.name, reason)
         current = reread(self._entry, self._provider)
         if current.generation == self._entry.generation:  # it got a spare meanwhile
@@ -163,6 +178,8 @@ class Attempt:
         return "idle" if is_idle or (lapses_at is not None and lapses_at <= now) else "invalid_grant"
 
     def _unavailable(self, failure: oauth2.ProviderUnavailable | oauth2.BadAnswer) -> RefreshUnavailable:
+        self._count_seconds()
+        catalog.refreshes.count("throttled" if failure.why == "rate_limited" else "unavailable")
         wait = getattr(failure, "retry_after_seconds", None)
         provider_health.unavailable(self._provider, self._admission, failure.why, wait, timezone.now())
         is_unheard = isinstance(failure, oauth2.BadAnswer) or failure.why in _UNHEARD
@@ -187,6 +204,9 @@ class Attempt:
         self._record("connection.refresh_failed", trail.FAILED, reason=why, failures=entry.failures + 1)
         return RefreshUnavailable(self._provider.name, why)
 
+    def _count_seconds(self) -> None:
+        catalog.refresh_seconds.observe(time.monotonic() - self._begun)
+
     def _record(self, action: str, result: str, **data: Any) -> None:
         trail.record(
             action,
@@ -209,17 +229,6 @@ def as_tokens(answer: oauth2.TokenAnswer, *, scopes_otherwise: list[str], now: d
         expires_at=_after(answer.expires_in, now),
         refresh_token_expires_at=_after(answer.refresh_token_expires_in, now),
         scopes_granted=scopes_otherwise if answer.scopes is None else answer.scopes,
-    )
-
-
-def record_unreadable(entry: VaultEntry, provider: OAuthProvider) -> None:
-    """Audit that a token does not open: altered, moved from another row, or sealed under a lost key (C02, C03)."""
-    trail.record(
-        "connection.unreadable",
-        target_type="connection",
-        target=provider.name,
-        result=trail.FAILED,
-        user_id=entry.user_id,
     )
 
 

@@ -19,7 +19,7 @@ _REASONS = {
         "An administrator changed where {name} is reached, so the saved sign-in is no longer sent there. "
         "Reconnect to go on."
     ),
-    "unreadable": "The saved sign-in at {name} can no longer be read. " + _NOTHING_ELSE,
+    "unreadable": "The saved sign-in at {name} is kept here but unreadable: it no longer opens. " + _NOTHING_ELSE,
 }
 _OTHERWISE = "The saved sign-in at {name} can no longer be used. " + _NOTHING_ELSE
 
@@ -27,3 +27,21 @@ _OTHERWISE = "The saved sign-in at {name} can no longer be used. " + _NOTHING_EL
 def explain(reason: str, display_name: str) -> str:
     """Return what to tell the user about an `attention_reason`."""
     return _REASONS.get(reason, _OTHERWISE).format(name=display_name)
+
+
+_IN_SHORT = {
+    "invalid_grant": "no longer accepted by the provider",
+    "upstream_rejected": "refused by the upstream",
+    "no_refresh_token": "lapsed without a way to renew",
+    "idle": "ended because nobody used it",
+    "lost_rotation": "renewal cut off",
+    "upstream_error": "provider silent for long",
+    "missing_scopes": "granted less than is needed",
+    "provider_changed": "provider was changed",
+    "unreadable": "cannot be read",
+}
+
+
+def in_short(reason: str) -> str:
+    """Return the reason in a few words, for an admin's list."""
+    return _IN_SHORT.get(reason, "other reasons")

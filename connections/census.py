@@ -66,6 +66,12 @@ def newly_lacking(
     )
 
 
+def sufficient(provider: OAuthProvider, scopes: Collection[str], users: QuerySet[User]) -> int:
+    """Return how many of `users` have a working connection that was granted all of `scopes`."""
+    found = _by_scopes(provider, user_id__in=users.values("pk"))
+    return sum(count for granted, _, count in found if set(scopes) <= set(granted))
+
+
 def _by_scopes(provider: OAuthProvider, **narrowed: object) -> Iterable[tuple[list[str], list[str], int]]:
     """Return working connections as `(granted, requested, how many)`: few rows, however many connections."""
     rows = VaultEntry.objects.filter(

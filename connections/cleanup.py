@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from audit import trail
 from changes import counter
-from connections import cut_off, revocation
-from connections.models import ConsentRequest, DeviceRequest
+from connections import cut_off, revocation, service_tokens
+from connections.models import ConsentRequest, DeviceRequest, ProviderHealth, ProviderSlot
 from providers.models import OAuthProvider
-from vault.models import PendingRevocation, VaultEntry
+from vault.models import PendingRevocation, ServiceToken, VaultEntry
 
 # How long the page still says what came of a code.
 OUTCOME_SHOWN_SECONDS = 900
@@ -68,6 +68,7 @@ def waiting() -> Collected:
 def collect_orphans() -> Collected:
     """Take up to `VAULT_SCAN_BATCH` of each kind, and tell the providers of tokens that went."""
     wiped = cut_off.wipe_cut_off()
+    service_tokens.drop_stale()
     retired = {kind: _in_chunks(KINDS[kind], revocation.ROWS_PER_TRANSACTION, _retire) for kind in ORPHANS}
     if any(retired.values()):
         revocation.retry_revocations()
@@ -109,6 +110,8 @@ def _erase(tombstones: QuerySet[OAuthProvider]) -> int:
     erased = 0
     for provider in tombstones:
         with transaction.atomic():
+            for model in (ProviderHealth, ProviderSlot):
+                model.objects.filter(provider_uid=provider.uid).delete()
             provider.erase()
             trail.record("provider.erased", target_type="oauth-provider", target=provider.name)
         erased += 1
@@ -147,7 +150,8 @@ def _tombstones() -> Rows:
     unheard = timezone.now() - timedelta(seconds=settings.VAULT_REFRESH_LEASE_SECONDS)
     kept = VaultEntry.objects.filter(provider_uid=OuterRef("uid"))
     pending = PendingRevocation.objects.filter(provider_uid=OuterRef("uid"))
-    return OAuthProvider.everything.filter(~Exists(kept), ~Exists(pending), deleted_at__lt=unheard)
+    shared = ServiceToken.objects.filter(provider_uid=OuterRef("uid"))
+    return OAuthProvider.everything.filter(~Exists(kept), ~Exists(pending), ~Exists(shared), deleted_at__lt=unheard)
 
 
 ORPHANS = ("provider_gone", "user_gone")

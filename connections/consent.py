@@ -20,6 +20,7 @@ from connections import destinations, granting, tickets, trips
 from connections.granting import Connected
 from connections.models import ConsentRequest
 from connections.refusals import ASK_ADMIN, Code, ConsentRefused, authorization_error, token_error
+from metrics import catalog
 from providers import oauth2, promises
 from providers.models import OAuthProvider
 from vault import entries
@@ -77,6 +78,7 @@ def begin(user: User, session: SessionBase, offer: Offer) -> str:
         code_verifier=code_verifier or "",
         now=timezone.now(),
     )
+    catalog.consents.count("started")
     _record("oauth.consent.started", user, offer.provider, scopes=list(offer.scopes), server=offer.server_name)
     return oauth2.authorize_url(client, state=state, scopes=list(offer.scopes), code_verifier=code_verifier)
 
@@ -96,6 +98,7 @@ def finish(user: User | AnonymousUser, session: SessionBase, query: QueryDict, p
         provider = destinations.at_callback(trip, provider_name)
         return _complete(user, provider, trip, query)
     except ConsentRefused as refused:
+        catalog.consents.count(refused.outcome)
         _record_refusal(refused, user, provider_name)
         raise
 

@@ -20,7 +20,7 @@ from vault.models import VaultEntry
 
 PROVIDER_CHANGED = "provider_changed"
 RUN_SECONDS = 30.0
-_HELD = Q(access_token__isnull=False) | Q(refresh_token__isnull=False)
+_HELD = Q(access_token__isnull=False) | Q(refresh_token__isnull=False) | Q(spare_refresh_token__isnull=False)
 
 
 def has_cut_off(provider: OAuthProvider) -> bool:

@@ -56,9 +56,12 @@ def at_callback(trip: ConsentRequest, provider_name: str | None) -> OAuthProvide
     return provider
 
 
-def client_of(provider: OAuthProvider) -> RegisteredClient:
-    """Return the provider with its client secret opened. Raises ConsentRefused when the secret is missing."""
+def client_of(provider: OAuthProvider, *, is_recorded: bool = False) -> RegisteredClient:
+    """Return the provider with its client secret opened; `is_recorded`: the trip has opened it before.
+
+    Raises ConsentRefused when the secret is missing.
+    """
     try:
-        return registered_client(provider)
+        return registered_client(provider, is_recorded=is_recorded)
     except SecretNotFound as exc:
         raise ConsentRefused(Code.SECRET_MISSING, f"{exc}. {provider.display_name} needs it.", ASK_ADMIN) from None

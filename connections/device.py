@@ -60,6 +60,17 @@ def waiting(user: User, provider_uid: UUID) -> DeviceRequest | None:
     return pending.filter(user_id=user.pk, provider_uid=provider_uid).first()
 
 
+def latest(user: User, provider_uid: UUID) -> DeviceRequest | None:
+    """Return the user's request at this provider, waiting or ended, as long as it is kept."""
+    return DeviceRequest.objects.filter(user_id=user.pk, provider_uid=provider_uid).first()
+
+
+def waiting_at(user: User) -> dict[UUID, UUID]:
+    """Return the `uid` of each request of the user whose code can still be entered, by provider."""
+    pending = DeviceRequest.objects.filter(state=DeviceState.PENDING, expires_at__gt=timezone.now(), user_id=user.pk)
+    return dict(pending.values_list("provider_uid", "uid"))
+
+
 def cancel(request: DeviceRequest) -> None:
     """Forget a request; should its code be entered all the same, nobody asks for the tokens."""
     DeviceRequest.objects.filter(pk=request.pk, uid=request.uid).delete()

@@ -19,6 +19,7 @@ from connections import database, destinations, granting
 from connections.device import record
 from connections.models import DeviceRequest, DeviceState
 from connections.refusals import Code, ConsentRefused
+from metrics import catalog
 from providers import oauth2
 from providers.models import OAuthProvider
 from vault.sealing import Unreadable, open_sealed
@@ -27,6 +28,7 @@ RUN_SECONDS = 60.0
 SLOW_DOWN_SECONDS = 5.0
 MAX_INTERVAL_SECONDS = 120.0
 MAX_BACKOFF_SECONDS = 30.0
+_OUTCOMES = {DeviceState.DENIED: "declined", DeviceState.EXPIRED: "expired"}
 
 
 def poll_due() -> dict[str, int]:
@@ -57,7 +59,7 @@ def poll(request: DeviceRequest, silent: set[UUID]) -> DeviceState:
         return _end(request, DeviceState.FAILED, "user_inactive")
     try:
         provider = destinations.unchanged(request)
-        client = destinations.client_of(provider)
+        client = destinations.client_of(provider, is_recorded=True)  # by `device.start`: the trail is no log of polls
         device_code = open_sealed(request, "device_code")
     except ConsentRefused as refused:
         return _end(request, DeviceState.FAILED, refused.code)
@@ -132,6 +134,7 @@ def _give_back(request: DeviceRequest, answer: oauth2.TokenAnswer, reason: str) 
 
 
 def _end(request: DeviceRequest, state: DeviceState, reason: str) -> DeviceState:
+    catalog.consents.count(_OUTCOMES.get(state, "provider_failed"))
     provider = OAuthProvider.everything.filter(uid=request.provider_uid).first()
     with transaction.atomic():
         _finish(request, state, reason)

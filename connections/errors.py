@@ -5,6 +5,7 @@ TokenError
 ├── TokenExpired            lapsed and cannot be renewed; `detail` says why
 ├── ScopeUpgradeRequired    granted scopes lack some that are needed
 ├── ProviderNotFound        the provider is gone or disabled
+├── ServiceAccountRefused   a server's own client is refused: for an admin to put right
 ├── RefreshUnavailable      a renewal is due and cannot be had now; later it may
 └── SecretMissing           the provider's `client_secret_ref` does not resolve
 """
@@ -53,6 +54,14 @@ class ProviderNotFound(TokenError):
     def __init__(self, provider_name: str, why: Literal["gone", "disabled"]) -> None:
         super().__init__(provider_name, "OAuth provider not found")
         self.why: Literal["gone", "disabled"] = why
+
+
+class ServiceAccountRefused(TokenError):
+    """The authorization server refuses the client or its scopes, or the upstream refuses what it issued: `why`."""
+
+    def __init__(self, provider_name: str, why: str) -> None:
+        super().__init__(provider_name, f"The service account is refused: {why}")
+        self.why = why
 
 
 class RefreshUnavailable(TokenError):

@@ -11,6 +11,7 @@ from django.db import transaction
 from audit import trail
 from connections import registry
 from connections.models import Trip
+from metrics import catalog
 from providers.models import OAuthProvider
 from providers.oauth2 import TokenAnswer
 from vault import entries
@@ -52,7 +53,7 @@ def store(
 ) -> Connected:
     """Keep the tokens of a grant, in one transaction with what they displace; tell whoever waits once committed."""
     granted = list(trip.scopes) if answer.scopes is None else list(answer.scopes)
-    missing = missing_scopes(_required(user, provider), asked=trip.scopes, granted=granted)
+    missing = missing_scopes(required(user, provider), asked=trip.scopes, granted=granted)
     with transaction.atomic():
         previous = entries.find(user.pk, provider.uid)
         is_other_account = previous is not None and _differ(previous.account, account)
@@ -74,6 +75,7 @@ def store(
         )
         _record(user, provider, granted, missing, is_other_account)
         transaction.on_commit(lambda: registry.connected(user.pk, provider.uid))
+    catalog.consents.count("connected")
     previous_account = previous.account if previous is not None and is_other_account else ""
     return Connected(provider, granted, account, missing, trip.server_name, previous_account)
 
@@ -93,7 +95,7 @@ def missing_scopes(required: Sequence[str], *, asked: Sequence[str], granted: Se
     return sorted((set(required) & set(asked)) - set(granted))
 
 
-def _required(user: User, provider: OAuthProvider) -> list[str]:
+def required(user: User, provider: OAuthProvider) -> list[str]:
     """Return what the user's servers cannot do without; the provider's own scopes where no server says."""
     needs = registry.server_needs(user, provider.uid)
     if needs:

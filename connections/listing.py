@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from connections import consent, freshness, registry
+from connections import consent, freshness, registry, unreadable
 from connections.cut_off import PROVIDER_CHANGED
 from connections.freshness import Action
 from connections.registry import ServerNeed
@@ -119,7 +119,9 @@ def _status(entry: VaultEntry | None, reason: str) -> Status:
 
 def attention(entry: VaultEntry, provider: OAuthProvider, now: datetime) -> str:
     """Return why the user has to connect again, or nothing: what was noted, or what the next call would find."""
-    if entry.attention_reason:
+    if unreadable.is_unreadable(entry):
+        return unreadable.REASON
+    if entry.attention_reason not in ("", unreadable.REASON):
         return entry.attention_reason
     verdict = freshness.judge(entry, scopes=(), fingerprint=provider.fingerprint(), now=now)
     if verdict.action == Action.CONNECT:

@@ -8,10 +8,10 @@ from typing import ClassVar
 from django.db import models
 
 from vault.fields import SealedTextField
-from vault.models import SealedQuerySet
+from vault.rows import SealedModel, SealedQuerySet
 
 
-class ConsentRequest(models.Model):
+class ConsentRequest(SealedModel):
     """One trip to a provider. `state` is kept as a digest only and is good once, for ten minutes.
 
     Deleted by the callback that presents the state, in the same statement that finds it; abandoned ones go
@@ -34,6 +34,7 @@ class ConsentRequest(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["key_ids", "id"], name="consents_by_key")]
 
     def __str__(self) -> str:
         return f"consent request {self.uid}"
@@ -53,7 +54,7 @@ class DeviceState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-class DeviceRequest(models.Model):
+class DeviceRequest(SealedModel):
     """A code that a user enters at the provider, in whatever browser, while the gateway asks for tokens (RFC 8628).
 
     One per user and provider: a new one takes the place of the old, with a new `uid`. `next_poll_at` is the claim of
@@ -85,7 +86,10 @@ class DeviceRequest(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user_id", "provider_uid"], name="one_device_request_per_connection")
         ]
-        indexes: ClassVar = [models.Index(fields=["state", "next_poll_at"], name="device_requests_to_poll")]
+        indexes: ClassVar = [
+            models.Index(fields=["state", "next_poll_at"], name="device_requests_to_poll"),
+            models.Index(fields=["key_ids", "id"], name="device_requests_by_key"),
+        ]
 
     def __str__(self) -> str:
         return f"device request {self.uid}"

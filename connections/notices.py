@@ -24,9 +24,9 @@ def connection_ended(user_id: int, provider: OAuthProvider, reason: str) -> None
     _queue("tell_user", user_id, str(provider.uid), reason)
 
 
-def provider_in_trouble(provider: OAuthProvider, *, is_client_rejected: bool) -> None:
+def provider_in_trouble(provider_uid: UUID, *, is_client_rejected: bool) -> None:
     """Have the admins told, after the commit, that a provider does not answer or refuses the gateway's client."""
-    _queue("tell_admins", str(provider.uid), is_client_rejected)
+    _queue("tell_admins", str(provider_uid), is_client_rejected)
 
 
 def tell_user(user_id: int, provider_uid: UUID, reason: str) -> None:

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from connections import listing, revocation
+from connections import device, listing, revocation
 from connections.listing import Connection, Status
 from connections.revocation import Outcome
 
@@ -41,8 +41,13 @@ _AFTERWARDS = {
 @login_required
 def connections(request: HttpRequest) -> HttpResponse:
     """Show the caller's own connections, those that need attention first."""
-    rows = listing.connections_of(_caller(request))
-    return render(request, "connections/connections.html", {"groups": _grouped(rows), "is_empty": not rows})
+    rows, codes = listing.connections_of(_caller(request)), device.waiting_at(_caller(request))
+    context = {
+        "groups": _grouped(rows),
+        "is_empty": not rows,
+        "waiting": [(row, codes[row.provider_uid]) for row in rows if row.provider_uid in codes],
+    }
+    return render(request, "connections/connections.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -10,9 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -35,6 +37,20 @@ class Status(StrEnum):
     PAUSED = "paused"
     FAILING = "failing"
     CLIENT_REJECTED = "client_rejected"
+
+
+class Asked(Protocol):
+    """Whoever's token endpoint is asked: a provider, or the endpoint of a server's own client."""
+
+    @property
+    def uid(self) -> UUID:
+        """Return what its health is kept under."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,12 @@ def of(provider_uids: Collection[UUID]) -> dict[UUID, Health]:
     return found
 
 
+def in_trouble(now: datetime) -> dict[UUID, Health]:
+    """Return every token endpoint that does not fare well."""
+    found = {row.provider_uid: _health(row, now) for row in ProviderHealth.objects.all()}
+    return {uid: health for uid, health in found.items() if health.status is not Status.OK}
+
+
 def may_ask(provider_uid: UUID, now: datetime) -> float:
     """Return how many seconds the provider is to be left alone; 0 when it may be asked."""
     row = ProviderHealth.objects.filter(provider_uid=provider_uid).first()
@@ -72,6 +94,8 @@ def may_ask(provider_uid: UUID, now: datetime) -> float:
 
 def admit(provider_uid: UUID, now: datetime) -> Admission:
     """Return whether to ask right now; of all who want to ask through an open circuit, one is let through."""
+    if not _is_in_trouble(provider_uid, now):
+        return Admission()
     row = ProviderHealth.objects.filter(provider_uid=provider_uid).first()
     if row is None:
         return Admission()
@@ -84,8 +108,10 @@ def admit(provider_uid: UUID, now: datetime) -> Admission:
     return Admission(is_probe=True) if is_first else Admission(settings.VAULT_REFRESH_LEASE_SECONDS)
 
 
-def answered(provider: OAuthProvider, admission: Admission, now: datetime) -> None:
+def answered(provider: Asked, admission: Admission, now: datetime) -> None:
     """Note that the provider works. A probe closes the circuit, and lets all who waited try again."""
+    if not (admission.is_probe or admission.has_failures):
+        return
     row = ProviderHealth.objects.filter(provider_uid=provider.uid)
     if admission.is_probe:
         row.update(
@@ -98,19 +124,18 @@ def answered(provider: OAuthProvider, admission: Admission, now: datetime) -> No
         )
         waited = entries.end_waits(provider.uid, now=now)
         trail.record("provider.recovered", target_type=_TARGET, target=provider.name, waited=waited)
-    elif admission.has_failures:
+    else:
         row.filter(circuit_open_since__isnull=True, client_rejected_at__isnull=True).update(consecutive_failures=0)
 
 
 def unavailable(
-    provider: OAuthProvider, admission: Admission, why: str, retry_after_seconds: float | None, now: datetime
+    provider: Asked, admission: Admission, why: str, retry_after_seconds: float | None, now: datetime
 ) -> None:
     """Note a failure that is the provider's; what was under way when the circuit opened no longer counts."""
     row, _ = ProviderHealth.objects.get_or_create(provider_uid=provider.uid)
     rows = ProviderHealth.objects.filter(pk=row.pk)
     if retry_after_seconds:
-        asked = now + timedelta(seconds=min(retry_after_seconds, backoff.RETRY_AFTER_MOST_SECONDS))
-        rows.filter(Q(paused_until__isnull=True) | Q(paused_until__lt=asked)).update(paused_until=asked, last_error=why)
+        leave_alone(provider.uid, retry_after_seconds, why, now)
     if not admission.is_probe:
         rows = rows.filter(circuit_open_since__isnull=True, client_rejected_at__isnull=True)
     if not rows.update(consecutive_failures=F("consecutive_failures") + 1, last_error=why[:64]):
@@ -123,7 +148,15 @@ def unavailable(
         _alert(provider, "provider.failing", why, now)
 
 
-def client_rejected(provider: OAuthProvider, error: str, now: datetime) -> None:
+def leave_alone(provider_uid: UUID, seconds: float, why: str, now: datetime) -> None:
+    """Note that the provider has asked to be left alone (`Retry-After`): nobody sends it anything until then."""
+    row, _ = ProviderHealth.objects.get_or_create(provider_uid=provider_uid)
+    until = now + timedelta(seconds=min(seconds, backoff.RETRY_AFTER_MOST_SECONDS))
+    sooner = Q(paused_until__isnull=True) | Q(paused_until__lt=until)
+    ProviderHealth.objects.filter(sooner, pk=row.pk).update(paused_until=until, last_error=why[:64])
+
+
+def client_rejected(provider: Asked, error: str, now: datetime) -> None:
     """Note that the provider refuses our client: no user's problem, and nothing that asking again would heal."""
     row, _ = ProviderHealth.objects.get_or_create(provider_uid=provider.uid)
     ProviderHealth.objects.filter(pk=row.pk).update(
@@ -135,6 +168,22 @@ def client_rejected(provider: OAuthProvider, error: str, now: datetime) -> None:
 
 
 _TARGET = "oauth_provider"
+_FIELDS = {field.name: field for field in ProviderHealth._meta.concrete_fields}
+_TROUBLE = (
+    f"SELECT 1 FROM {ProviderHealth._meta.db_table} WHERE provider_uid = %s AND (consecutive_failures > 0 "  # noqa: S608
+    "OR circuit_open_since IS NOT NULL OR client_rejected_at IS NOT NULL OR paused_until > %s)"
+)
+
+
+def _is_in_trouble(provider_uid: UUID, now: datetime) -> bool:
+    """Tell whether anything at all is the matter; before each renewal, so without the cost of composing a query."""
+    parameters = [
+        _FIELDS["provider_uid"].get_db_prep_value(provider_uid, connection),
+        _FIELDS["paused_until"].get_db_prep_value(now, connection),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_TROUBLE, parameters)
+        return cursor.fetchone() is not None
 
 
 def _is_open(row: ProviderHealth) -> bool:
@@ -168,13 +217,13 @@ def _pause(row: ProviderHealth, now: datetime) -> None:
         ProviderHealth.objects.filter(pk=row.pk).update(paused_until=until)
 
 
-def _alert(provider: OAuthProvider, action: str, why: str, now: datetime) -> None:
+def _alert(provider: Asked, action: str, why: str, now: datetime) -> None:
     """Say it once, until the provider works again: in the trail, in the log, and to the admins (G11)."""
     if not ProviderHealth.objects.filter(provider_uid=provider.uid, alerted_at__isnull=True).update(alerted_at=now):
         return
     trail.record(action, target_type=_TARGET, target=provider.name, result=trail.FAILED, reason=why)
     logger.error("provider in trouble", extra={"provider": provider.name, "action": action, "error": why})
-    notices.provider_in_trouble(provider, is_client_rejected=action == "provider.client_rejected")
+    notices.provider_in_trouble(provider.uid, is_client_rejected=action == "provider.client_rejected")
 
 
 def _health(row: ProviderHealth, now: datetime) -> Health:

@@ -8,20 +8,23 @@ flight: whoever leads it asks or watches the row, and the others cost the databa
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, TimeoutError
+from contextlib import ExitStack, contextmanager
 
 from django.conf import settings
 from django.utils import timezone
 
 from connections import database, provider_health
-from connections.attempt import BUSY, PAUSED, Attempt, Held, record_unreadable, reread
+from connections.attempt import BUSY, PAUSED, Attempt, Held, reread
 from connections.errors import RefreshUnavailable
 from connections.provider_health import Status
+from metrics import catalog
 from providers.models import OAuthProvider
 from vault import entries
 from vault.models import VaultEntry
 
-__all__ = ["BUSY", "IN_PROGRESS", "PAUSED", "Held", "record_unreadable", "renewed"]
+__all__ = ["BUSY", "IN_PROGRESS", "PAUSED", "Held", "renewed"]
 POLL_FIRST_SECONDS, POLL_MOST_SECONDS = 0.02, 0.2
 IN_PROGRESS = "in_progress"
 
@@ -42,7 +45,8 @@ def renewed(entry: VaultEntry, provider: OAuthProvider, *, wait: bool = True, he
             raise RefreshUnavailable(provider.name, IN_PROGRESS)
         database.let_go()
         try:
-            return flight.result(timeout=max(deadline - time.monotonic(), 0))
+            with _waiting("same_process"):
+                return flight.result(timeout=max(deadline - time.monotonic(), 0))
         except TimeoutError:
             raise RefreshUnavailable(provider.name, "timeout") from None
         except RefreshUnavailable as shared:
@@ -89,25 +93,41 @@ def _renew_or_follow(entry: VaultEntry, provider: OAuthProvider, *, wait: bool, 
     pause, current = POLL_FIRST_SECONDS, entry
     if held is None:
         _refuse_while_paused(entry, provider)
-    while True:
-        now = timezone.now()
-        if current.generation != entry.generation:
-            return current
-        if current.retry_at is not None and current.retry_at > now:
-            raise RefreshUnavailable(provider.name, "backing_off")
-        if current.lease_until is None or current.lease_until <= now:
-            holder = secrets.token_hex(16)
-            if entries.claim(current, holder=holder, now=now, lease_seconds=lease_seconds):
-                return Attempt(current, provider, holder, held).run(wait=wait)
-        elif not wait:
-            raise RefreshUnavailable(provider.name, IN_PROGRESS)
-        elif time.monotonic() > deadline:
-            raise RefreshUnavailable(provider.name, "timeout")
-        else:
-            database.let_go()
-            time.sleep(pause)
-            pause = min(pause * 2, POLL_MOST_SECONDS)
-        current = reread(entry, provider)
+    with ExitStack() as waiting:
+        while True:
+            now = timezone.now()
+            if current.generation != entry.generation:
+                return current
+            if current.retry_at is not None and current.retry_at > now:
+                raise RefreshUnavailable(provider.name, "backing_off")
+            if current.lease_until is None or current.lease_until <= now:
+                holder = secrets.token_hex(16)
+                if entries.claim(current, holder=holder, now=now, lease_seconds=lease_seconds):
+                    waiting.close()
+                    return Attempt(current, provider, holder, held).run(wait=wait)
+            elif not wait:
+                raise RefreshUnavailable(provider.name, IN_PROGRESS)
+            elif time.monotonic() > deadline:
+                raise RefreshUnavailable(provider.name, "timeout")
+            else:
+                if pause == POLL_FIRST_SECONDS:
+                    waiting.enter_context(_waiting("other_process"))
+                database.let_go()
+                time.sleep(pause)
+                pause = min(pause * 2, POLL_MOST_SECONDS)
+            current = reread(entry, provider)
+
+
+@contextmanager
+def _waiting(holder: str) -> Iterator[None]:
+    """Count a caller among those who wait for another, and then how long it did."""
+    begun = time.monotonic()
+    catalog.lease_waiters.rise()
+    try:
+        yield
+    finally:
+        catalog.lease_waiters.fall()
+        catalog.lease_waits.observe(time.monotonic() - begun, holder)
 
 
 def _refuse_while_paused(entry: VaultEntry, provider: OAuthProvider) -> None:

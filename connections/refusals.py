@@ -51,7 +51,20 @@ class ConsentRefused(Exception):
         """Return the HTTP status of the page."""
         return 403 if self.code == Code.USER_MISMATCH else 400
 
+    @property
+    def outcome(self) -> str:
+        """Return what the metrics count it as."""
+        return "declined" if self.reason == "access_denied" else _OUTCOMES.get(self.code, "refused")
 
+
+_OUTCOMES = {
+    Code.STATE_EXPIRED: "expired",
+    Code.TICKET_EXPIRED: "expired",
+    Code.PROVIDER_ERROR: "provider_failed",
+    Code.EXCHANGE_REFUSED: "provider_failed",
+    Code.EXCHANGE_UNAVAILABLE: "provider_failed",
+    Code.EXCHANGE_BAD_ANSWER: "provider_failed",
+}
 # RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6; {name} is the provider's display name.
 _AUTHORIZATION_ERRORS = {
     "access_denied": ("You, or {name}, said no. Nothing was connected.", "To connect after all, press Connect again."),

@@ -2,11 +2,13 @@
 what to do when someone has connected or has to go."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.models import User
+
+from connections.service_accounts import ServiceAccount
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,10 @@ class ServerNeed:
 
 
 ServerNeeds = Callable[[User | None], Iterable[ServerNeed]]
+ServiceAccounts = Callable[[Collection[UUID]], Iterable[ServiceAccount]]
 OnConnected = Callable[[int, UUID], None]
 _sources: list[ServerNeeds] = []
+_accounts: list[ServiceAccounts] = []
 OnOffboarded = Callable[[int], int]
 _callbacks: list[OnConnected] = []
 _enders: dict[str, OnOffboarded] = {}
@@ -37,6 +41,16 @@ def server_needs(user: User | None, provider_uid: UUID | None = None) -> list[Se
     """Return the servers that `user` may use (None: every server), of one provider or of all."""
     needs = [need for source in _sources for need in source(user)]
     return [need for need in needs if provider_uid in (None, need.provider_uid)]
+
+
+def register_service_accounts(source: ServiceAccounts) -> None:
+    """Have `source(server_uids)` asked what these servers authenticate as, of those that have a service account."""
+    _accounts.append(source)
+
+
+def service_accounts(server_uids: Collection[UUID]) -> dict[UUID, ServiceAccount]:
+    """Return the service accounts of these servers, as they are now."""
+    return {account.server_uid: account for source in _accounts for account in source(server_uids)}
 
 
 def register_on_connected(callback: OnConnected) -> None:

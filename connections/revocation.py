@@ -1,14 +1,14 @@
 """The only way a connection ends on purpose: unusable here at once, then the provider is told (RFC 7009).
 
 The tokens move, in one transaction, from the entry to a PendingRevocation, which no call can use. The page is
-answered after one try; what could not be told is told later, a limited number of times.
+answered after one try; what could not be told is told later, a limited number of times. What one try is, is for
+`connections.telling`.
 """
 
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
@@ -18,32 +18,29 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit import trail
-from connections import backoff, database
-from providers import oauth2
+from connections import stopping
+from connections.telling import Outcome, tell_provider
 from providers.models import OAuthProvider
-from providers.oauth2 import Revoked
-from providers.registered import registered_client
 from vault import entries
 from vault.models import PendingRevocation, VaultEntry
-from vault.sealing import Unreadable, open_sealed
-from vault.secrets import SecretNotFound
 
+__all__ = [
+    "Outcome",
+    "Retired",
+    "disconnect",
+    "disconnect_all",
+    "retire_all",
+    "retry_revocations",
+    "tell",
+    "tell_provider",
+    "tell_within",
+]
 RUN_SECONDS = 120.0
 # Whoever ended a connection tells its provider; the scheduled task leaves it alone for so long.
 HEAD_START = timedelta(seconds=60)
 # How long someone who ends many connections waits for their providers; the rest is told in the background.
 TELL_SECONDS = 20.0
 ROWS_PER_TRANSACTION = 50
-
-
-class Outcome(StrEnum):
-    """What became of the tokens at the provider; here they are gone in every case (contract §4)."""
-
-    REVOKED = "revoked"
-    UNSUPPORTED = "unsupported"
-    PENDING = "pending"
-    FAILED = "failed"
-    NOT_CONNECTED = "not_connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def retry_revocations() -> dict[str, int]:
     ends = time.monotonic() + RUN_SECONDS
     for _ in range(settings.VAULT_SCAN_BATCH):
         pending = _next_due(timezone.now(), silent)
-        if pending is None or time.monotonic() > ends:
+        if pending is None or time.monotonic() > ends or stopping.is_asked():
             break
         outcome = tell_provider(pending)
         counts[outcome] = counts.get(outcome, 0) + 1
@@ -126,78 +123,9 @@ def retry_revocations() -> dict[str, int]:
     return counts
 
 
-def tell_provider(pending: PendingRevocation) -> Outcome:
-    """Try once. Before the request the next try is set, so that a crash loses nothing and nobody tries at once."""
-    now = timezone.now()
-    if not _claim(pending, now):
-        return Outcome.PENDING
-    provider = OAuthProvider.everything.filter(uid=pending.provider_uid).first()
-    outcome, why, wait_seconds = _told(pending, provider)
-    if outcome is Outcome.PENDING and pending.attempts + 1 >= settings.VAULT_REVOCATION_ATTEMPTS:
-        outcome = Outcome.FAILED
-    with transaction.atomic():
-        if outcome is not Outcome.PENDING:
-            PendingRevocation.objects.filter(pk=pending.pk).delete()
-        elif wait_seconds:
-            _wait(pending, wait_seconds)
-        trail.record(
-            "connection.revocation",
-            target_type="connection",
-            target=provider.name if provider else str(pending.provider_uid),
-            result=trail.FAILED if outcome in (Outcome.PENDING, Outcome.FAILED) else trail.OK,
-            user_id=pending.user_id,
-            outcome=outcome.value,
-            why=why,
-            attempt=pending.attempts + 1,
-        )
-    return outcome
-
-
 def _next_due(now: datetime, silent: set[UUID]) -> PendingRevocation | None:
     due = PendingRevocation.objects.filter(try_at__lte=now).exclude(provider_uid__in=silent)
     return due.order_by("try_at", "pk").first()
-
-
-def _claim(pending: PendingRevocation, now: datetime) -> bool:
-    attempts = pending.attempts + 1
-    delay = timedelta(seconds=backoff.revocation_delay_seconds(attempts))
-    seen = PendingRevocation.objects.filter(pk=pending.pk, attempts=pending.attempts)
-    return bool(seen.update(attempts=attempts, try_at=now + delay))
-
-
-def _wait(pending: PendingRevocation, seconds: float) -> None:
-    """Try no sooner than the provider asked for (RFC 7009 §2.2.1)."""
-    until = timezone.now() + timedelta(seconds=min(seconds, backoff.RETRY_AFTER_MOST_SECONDS))
-    PendingRevocation.objects.filter(pk=pending.pk, try_at__lt=until).update(try_at=until)
-
-
-def _told(pending: PendingRevocation, provider: OAuthProvider | None) -> tuple[Outcome, str, float]:
-    """Send both tokens, the refresh token first; never to an endpoint that they were not issued for (A18).
-
-    Returns the outcome, why, and how many seconds the provider wants to be left alone.
-    """
-    if provider is None:
-        return Outcome.UNSUPPORTED, "provider_gone", 0
-    if provider.fingerprint() != pending.provider_fingerprint:
-        return Outcome.UNSUPPORTED, "provider_changed", 0
-    if not provider.revocation_endpoint:
-        return Outcome.UNSUPPORTED, "no_revocation_endpoint", 0
-    try:
-        tokens = {hint: open_sealed(pending, hint) for hint in ("refresh_token", "access_token")}
-        client = registered_client(provider)
-        database.let_go()
-        answers = [oauth2.revoke(client, token=token, token_type_hint=hint) for hint, token in tokens.items() if token]
-    except Unreadable:
-        return Outcome.FAILED, "unreadable", 0
-    except SecretNotFound:
-        return Outcome.PENDING, "secret_not_found", 0
-    except oauth2.ProviderUnavailable as failure:
-        return Outcome.PENDING, failure.why, failure.retry_after_seconds or 0
-    except oauth2.ProviderRefused as refused:  # an admin may put our client right meanwhile
-        return Outcome.PENDING, refused.error, 0
-    except oauth2.OAuthError:
-        return Outcome.PENDING, "unavailable", 0
-    return (Outcome.REVOKED if Revoked.REVOKED in answers else Outcome.UNSUPPORTED), "", 0
 
 
 def _retire(

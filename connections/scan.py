@@ -13,18 +13,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from itertools import chain, zip_longest
 
-from celery.worker import state
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from connections import freshness, provider_health, refresh, slots
+from connections import freshness, provider_health, refresh, slots, standing, stopping
 from connections.errors import ConnectionRequired, RefreshUnavailable, TokenExpired
 from connections.models import ProviderHealth
+from metrics import catalog
 from providers.models import OAuthProvider
-from providers.oauth2 import RegisteredClient
+from providers.oauth2 import RegisteredClient, WireSession
 from providers.registered import registered_client
 from vault import entries
 from vault.models import VaultEntry
@@ -38,6 +38,8 @@ GOOD_FOR_SECONDS = 0.5
 
 def refresh_due() -> dict[str, int]:
     """Refresh up to `VAULT_SCAN_BATCH` due entries, in bounded time; return how many `refreshed` and `failed`."""
+    begun = time.monotonic()
+    standing.note_backlog()
     run = _Run()
     feeds = [feed for provider in _askable(timezone.now()) if (feed := _Feed(provider, run)).has_more()]
     lanes = [[feed] * min(settings.VAULT_REFRESH_CONCURRENCY_PER_PROVIDER, feed.ready()) for feed in feeds]
@@ -50,6 +52,7 @@ def refresh_due() -> dict[str, int]:
                 feed = running.pop(lane)
                 if lane.result():
                     running[pool.submit(_lane, feed)] = feed
+    catalog.scan_seconds.observe(time.monotonic() - begun)
     return run.counts
 
 
@@ -80,11 +83,7 @@ class _Run:
         """Use up one of the entries that may be tried; False when there is none left, no time, or a stop was asked."""
         with self._lock:
             self._left -= 1
-            # What is under way when the process is to stop may be stored; nothing more is begun.
-            is_stopping = any(
-                flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate)
-            )
-            return self._left >= 0 and time.monotonic() < self._ends and not is_stopping
+            return self._left >= 0 and time.monotonic() < self._ends and not stopping.is_asked()
 
     def count(self, outcome: str) -> None:
         """Count what came of one entry."""
@@ -161,11 +160,12 @@ def _lane(feed: _Feed) -> bool:
         with slots.taken(provider.uid, patience_seconds=0) as has_slot:
             if not has_slot:  # another process is at it
                 return False
-            while entry := feed.next():
-                if outcome := _refresh(entry, feed):
-                    feed.run.count(outcome)
-                if time.monotonic() > ends:
-                    break
+            with WireSession(keeps_connection=True) as session:
+                while entry := feed.next():
+                    if outcome := _refresh(entry, feed, session):
+                        feed.run.count(outcome)
+                    if time.monotonic() > ends:
+                        break
         return feed.has_more()
     finally:
         connection.close()
@@ -177,7 +177,7 @@ def _slot_seconds() -> float:
     return max(float(longest) / 2, 0.0)
 
 
-def _refresh(entry: VaultEntry, feed: _Feed) -> str:
+def _refresh(entry: VaultEntry, feed: _Feed, session: WireSession) -> str:
     """Renew one entry; return what to count, or nothing when someone else is at it."""
     provider = feed.provider()
     if provider is None:
@@ -189,7 +189,7 @@ def _refresh(entry: VaultEntry, feed: _Feed) -> str:
         entries.stop_renewing(entry)  # left to lapse; its next use renews it, if the provider still does
         return ""
     try:
-        held = refresh.Held(feed.client(provider))
+        held = refresh.Held(feed.client(provider), session)
         current = refresh.renewed(entry, provider, wait=False, held=held)
     except ConnectionRequired:
         entries.stop_renewing(entry)  # it does not open; a call says so to its user

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from celery import shared_task
 
-from connections import cleanup, device_poll, notices, revocation, scan
+from connections import cleanup, device_poll, notices, revocation, scan, service_tokens, unreadable
+from metrics import history
 
 
 @shared_task(name="connections.tasks.refresh_due")
@@ -13,10 +14,19 @@ def refresh_due() -> None:
     scan.refresh_due()
 
 
+@shared_task(name="connections.tasks.refresh_service_tokens")
+def refresh_service_tokens() -> None:
+    """Drop service accounts' tokens that no longer fit, and renew those that expire soon."""
+    service_tokens.drop_stale()
+    service_tokens.refresh_due()
+
+
 @shared_task(name="connections.tasks.collect_orphans")
 def collect_orphans() -> None:
-    """Collect what nobody can use any more."""
+    """Collect what nobody can use any more, once what opens again is usable; and numbers too old to be shown."""
+    unreadable.heal()
     cleanup.collect_orphans()
+    history.prune()
 
 
 @shared_task(name="connections.tasks.retry_revocations")

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from audit import trail
-from connections import freshness, refresh
+from connections import freshness, refresh, unreadable
 from connections.database import run_in_thread
 from connections.errors import (
     ConnectionRequired,
@@ -46,12 +46,14 @@ def usable_token(
 
     `rejected_generation` says that the upstream answered 401 to the token of that generation: it is refreshed once
     although not expired, or, when a newer generation is there, that one is returned. Raises TokenError. A row that
-    does not open is left as it is, audited, and reads as ConnectionRequired: connecting again overwrites it.
+    does not open keeps its tokens and reads as ConnectionRequired: connecting again overwrites it; see `unreadable`.
     """
     provider = _living(provider_uid)
     if not User.objects.filter(pk=user_id, is_active=True).exists():
         raise ConnectionRequired(provider.name)
     entry = entries.find(user_id, provider_uid)
+    if entry is not None:
+        entry = unreadable.looked_at_again(entry, provider)
     verdict = _judge(entry, provider, scopes, rejected_generation)
     if entry is None:
         raise ConnectionRequired(provider.name)
@@ -139,7 +141,7 @@ def _opened(entry: VaultEntry, provider: OAuthProvider) -> UsableToken:
     except Unreadable:
         access_token = None
     if access_token is None:
-        refresh.record_unreadable(entry, provider)
+        unreadable.note(entry, provider)
         raise ConnectionRequired(provider.name)
     trail.record("connection.opened", target_type="connection", target=provider.name, user_id=entry.user_id)
     return UsableToken(access_token, entry.expires_at, entry.uid, entry.pk, entry.generation)

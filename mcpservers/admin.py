@@ -13,13 +13,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from clients.rights_admin import RightsAdmin, chips, code, enabled, moment
-from mcpservers import admin_detail, authoring
+from clients.rights_admin import RightsAdmin, chips, code, enabled, moment, status
+from mcpservers import admin_activity, admin_detail, admin_tools, authoring
 from mcpservers.admin_form import MODES, ServerForm
+from mcpservers.admin_service import FIELDS as SERVICE_FIELDS
+from mcpservers.admin_tools import ToolPolicyPages
 from mcpservers.models import MCPServer
+from mcpservers.tool_policy import definitions
 from providers.models import OAuthProvider
 
-PAGES = {"edit": "change", "rights": "rights_page", "delete": "delete"}
+PAGES = {"activity": "activity", "edit": "change", "rights": "rights_page", "delete": "delete"}
 
 
 def _mode_group(mode: str, *fields: str) -> list[Any]:
@@ -28,7 +31,7 @@ def _mode_group(mode: str, *fields: str) -> list[Any]:
 
 
 @admin.register(MCPServer)
-class ServerAdmin(RightsAdmin):
+class ServerAdmin(ToolPolicyPages, RightsAdmin):
     """Where tools live."""
 
     form = ServerForm
@@ -36,6 +39,7 @@ class ServerAdmin(RightsAdmin):
     change_form_before_template = "admin/mcpservers/question.html"
     change_form_outer_after_template = "admin/gateway/tools.html"
     list_display_links = None
+    list_select_related = ("tool_policy",)
     list_display = ("name_link", "description", "mode_word", "provider", "tool_count", "state", "updated")
     list_filter = ("enabled", "consent_delivery")
     search_fields = ("name", "description", "url")
@@ -45,6 +49,7 @@ class ServerAdmin(RightsAdmin):
         (None, {"fields": ("name", "description", "enabled", "url", "endpoint")}),
         ("Authentication", {"fields": ("auth_mode",), "classes": ("aigw-modes",)}),
         *_mode_group("static_key", "key_ref", "header_name", "header_prefix"),
+        *_mode_group("service_account_oauth", *SERVICE_FIELDS),
         *_mode_group("user_oauth", "provider_name", "required_scopes", "attach_again", "consent_delivery"),
     )
     read_fieldsets = (
@@ -62,7 +67,9 @@ class ServerAdmin(RightsAdmin):
         """Add the page of one server, and the button that refreshes its tools."""
         refresh = self.admin_site.admin_view(require_POST(self.refresh_tools))
         detail = self.admin_site.admin_view(require_safe(self.detail_page))
+        activity = self.admin_site.admin_view(require_safe(self.activity_page))
         return [
+            path("<path:object_id>/activity/", activity, name="mcpservers_mcpserver_activity"),
             path("<path:object_id>/refresh-tools/", refresh, name="mcpservers_mcpserver_refresh_tools"),
             path("<path:object_id>/detail/", detail, name="mcpservers_mcpserver_detail"),
             *super().get_urls(),
@@ -86,6 +93,8 @@ class ServerAdmin(RightsAdmin):
         """Tell the table of tools whether the viewer may refresh it; a question is no error."""
         server = kwargs.get("obj")
         context["may_refresh"] = server is not None and self.has_change_permission(request, server)
+        if server is not None:
+            context |= admin_tools.shown_tools(request.user, server)
         form = context["adminform"].form
         if getattr(form, "question", "") and set(form.errors) == {"required_scopes"}:
             context["errors"] = None
@@ -97,6 +106,21 @@ class ServerAdmin(RightsAdmin):
         if server is None or not self.has_view_permission(request, server):
             raise Http404
         return render(request, "admin/mcpservers/detail.html", self._detail(request, server))
+
+    def activity_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the calls of a server: everybody's to who may change it, else one's own."""
+        server = self.get_object(request, object_id)
+        if server is None or not self.has_view_permission(request, server):
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Activity of {server.name}",
+            "original": server,
+            **{f"{what}_url": _page(server, what) for what in ("detail", "activity")},
+            **admin_activity.page(cast(User, request.user), server, request.GET),
+        }
+        return render(request, "admin/mcpservers/activity.html", context)
 
     def _detail(self, request: HttpRequest, server: MCPServer) -> dict[str, Any]:
         may_change = self.has_change_permission(request, server)
@@ -114,6 +138,7 @@ class ServerAdmin(RightsAdmin):
             "may_grant": self.has_grant_permission(request, server),
             "may_delete": self.has_delete_permission(request, server),
             **{f"{what}_url": _page(server, name) for what, name in PAGES.items()},
+            **admin_tools.shown_tools(request.user, server),
         }
 
     def refresh_tools(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -159,9 +184,14 @@ class ServerAdmin(RightsAdmin):
         return chips(server.required_scopes, most=1000)
 
     @admin.display(description="Tools")
-    def tool_count(self, server: MCPServer) -> str:
-        """Return how many tools were last seen."""
-        return str(len(server.tools)) if server.tools_refreshed_at else "not asked yet"
+    def tool_count(self, server: MCPServer) -> SafeString | str:
+        """Return how many tools were last seen, and how many of them wait for review."""
+        if not server.tools_refreshed_at:
+            return "not asked yet"
+        row = getattr(server, "tool_policy", None)
+        waiting = len(definitions.changes(server.tools, row.approved)) if row else 0
+        flag = status(f"{waiting} to review", "warn", "difference") if waiting else ""
+        return format_html("{} {}", len(server.tools), flag)
 
     @admin.display(description="State", ordering="enabled")
     def state(self, server: MCPServer) -> SafeString:
@@ -185,7 +215,7 @@ def _page(server: MCPServer, what: str) -> str:
 
 def _was_replaced(server: Any) -> bool:
     """Tell whether the provider that the server was bound to has a successor of the same name."""
-    if server is None or server.mode != "user_oauth":
+    if server is None or not server.auth.get("provider_name"):
         return False
     living = OAuthProvider.objects.filter(name=server.auth.get("provider_name")).values_list("uid", flat=True).first()
     return living is not None and living != server.provider_uid

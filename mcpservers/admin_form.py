@@ -1,92 +1,35 @@
 """The form of an MCP server in the admin: the members of `auth` as fields, by the mode that was chosen."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Model
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminRadioSelectWidget,
-    UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
 from clients import rights
-from clients.admin_forms import AuthoredForm, LinesField, PickField
-from mcpservers import authoring, impact
+from clients.admin_forms import AuthoredForm, LinesField
+from mcpservers import authoring, impact, service_account
+from mcpservers.admin_pick import PickOrNewField
+from mcpservers.admin_service import HOMES as SERVICE_HOMES
+from mcpservers.admin_service import ServiceAccountFields
+from mcpservers.auth_modes import MODES as MODES
 from mcpservers.models import MCPServer
-from mcpservers.validation import MODES_NOW
+from mcpservers.validation import MODES as MODE_NAMES
 from providers.impact import Impact
 from providers.models import OAuthProvider
 from vault.models import Secret
-
-
-class Mode(NamedTuple):
-    """What an admin reads of an auth mode: its name, and who the upstream will see."""
-
-    label: str
-    upstream_sees: str
-
-
-MODES = {
-    "none": Mode("None", "No credential is sent. The upstream cannot tell who calls."),
-    "static_key": Mode("Static key", "Everyone calls as the same key. The upstream sees one account for all."),
-    "user_oauth": Mode(
-        "User-delegated OAuth",
-        "Each user calls as themselves. The upstream sees the account with which that user connected.",
-    ),
-}
 
 LEFT_EMPTY = {
     "static_key": ("key_ref", "Choose the secret whose value is sent, or make one with New."),
     "user_oauth": ("provider_name", "Choose the provider where users connect, or make one with New."),
 }
-
-
-class PickOrNew(UnfoldAdminSelectWidget):  # type: ignore[misc]
-    """A list with a link beside it to the page that makes what the list does not hold yet."""
-
-    class Media:
-        js = ("aigateway-admin-pick.js",)
-
-    new_url = ""
-    new_label = ""
-
-    def render(self, name: str, *args: Any, **kwargs: Any) -> SafeString:
-        """Return the list, and the link where the viewer may follow it."""
-        pick = super().render(name, *args, **kwargs)
-        if not self.new_url:
-            return cast(SafeString, pick)
-        return format_html(
-            '<div class="aigw-pick">{}<a class="aigw-link" href="{}" target="_blank" rel="noopener" '
-            'data-new-for="id_{}" aria-label="{} (opens in a new tab)">New</a></div>',
-            pick,
-            self.new_url,
-            name,
-            self.new_label,
-        )
-
-
-class PickOrNewField(PickField):
-    """A name picked from a list, with *New* beside it for whoever may add one."""
-
-    widget: PickOrNew
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.widget = PickOrNew()
-
-    def offer_new(self, actor: Any, model: type[Model], label: str) -> None:
-        """Link to the form that adds one, if `actor` may."""
-        if rights.may(actor, "add", model):
-            meta = model._meta
-            self.widget.new_url = reverse(f"admin:{meta.app_label}_{meta.model_name}_add")
-            self.widget.new_label = label
 
 
 def mode_choices(modes: Iterable[str]) -> list[tuple[str, SafeString]]:
@@ -95,7 +38,7 @@ def mode_choices(modes: Iterable[str]) -> list[tuple[str, SafeString]]:
     return [(mode, format_html(sentence, *MODES[mode])) for mode in modes]
 
 
-class ServerForm(AuthoredForm):
+class ServerForm(AuthoredForm, ServiceAccountFields):
     """A remote server; the members of `auth` are fields of their own."""
 
     homes: ClassVar = {
@@ -108,7 +51,7 @@ class ServerForm(AuthoredForm):
         "invalid_scopes": "required_scopes",
     }
     auth_mode = forms.ChoiceField(
-        choices=mode_choices(MODES_NOW),
+        choices=mode_choices(MODE_NAMES),
         initial="none",
         label="Who the upstream sees",
         widget=UnfoldAdminRadioSelectWidget(),
@@ -151,6 +94,7 @@ class ServerForm(AuthoredForm):
     )
 
     question = ""
+    saves = "the new scopes"
     confirmation = ""
 
     class Meta:
@@ -173,22 +117,25 @@ class ServerForm(AuthoredForm):
                 self.fields[member].initial = auth[member]
         if "auth_mode" in self.fields:
             self.fields["auth_mode"].initial = auth.get("mode", "none")
-            self._offer_secrets(auth.get("key_ref", ""))
+            self.show_service_account(auth)
+            self._offer_secrets(auth)
             self._offer_providers(auth.get("provider_name", ""))
 
-    def _offer_secrets(self, current: str) -> None:
-        pick = cast(PickOrNewField, self.fields["key_ref"])
+    def _offer_secrets(self, auth: dict[str, Any]) -> None:
         usable = rights.allowed(self.actor, "use", Secret.objects.all()).order_by("name")
-        pick.offer(
-            [(name, name) for name in usable.values_list("name", flat=True)], current=current, empty="Select one"
-        )
-        pick.offer_new(self.actor, Secret, "New secret")
+        names = [(name, name) for name in usable.values_list("name", flat=True)]
+        for field, member in (("key_ref", "key_ref"), ("service_client_secret_ref", "client_secret_ref")):
+            pick = cast(PickOrNewField, self.fields[field])
+            pick.offer(names, current=auth.get(member, ""), empty="Select one")
+            pick.offer_new(self.actor, Secret, "New secret")
 
     def _offer_providers(self, current: str) -> None:
-        pick = cast(PickOrNewField, self.fields["provider_name"])
         attachable = rights.allowed(self.actor, "attach", OAuthProvider.objects.all())
-        pick.offer([(row.name, _called(row)) for row in attachable], current=current, empty="Select one")
-        pick.offer_new(self.actor, OAuthProvider, "New OAuth provider")
+        names = [(row.name, _called(row)) for row in attachable]
+        for field, empty in (("provider_name", "Select one"), ("service_provider_name", "None: a client of its own")):
+            pick = cast(PickOrNewField, self.fields[field])
+            pick.offer(names, current=current, empty=empty)
+            pick.offer_new(self.actor, OAuthProvider, "New OAuth provider")
         living = OAuthProvider.objects.filter(name=current).values_list("uid", flat=True).first()
         if living is None or living == self.instance.provider_uid:
             del self.fields["attach_again"]
@@ -199,7 +146,24 @@ class ServerForm(AuthoredForm):
         field, finding = LEFT_EMPTY.get(given.get("auth_mode", ""), ("", ""))
         if field in self.fields and not given.get(field):
             self.add_error(field, ValidationError(finding, code="required"))
+        if given.get("auth_mode") == service_account.MODE:
+            self.check_service_account()
         return given
+
+    def _home(self, field: str, code: str) -> str | None:
+        is_service = self.cleaned_data.get("auth_mode") == service_account.MODE
+        return SERVICE_HOMES[code] if is_service and code in SERVICE_HOMES else super()._home(field, code)
+
+    def check(self, instance: MCPServer) -> None:
+        """Leave out what was said of the members of `auth` one by one. Raises ValidationError."""
+        try:
+            super().check(instance)
+        except ValidationError as refused:
+            left = {
+                name: found for name, found in refused.error_dict.items() if name != "auth" or not self.members_said
+            }
+            if left:
+                raise ValidationError(left) from None
 
     def fill(self, instance: MCPServer) -> None:
         """Build `auth` from its fields; members that no form shows stay as they are while the mode stays."""
@@ -211,6 +175,8 @@ class ServerForm(AuthoredForm):
             kept["key_ref"] = given.get("key_ref", "")
             kept["header_name"] = given["header_name"] or "Authorization"
             kept["header_prefix"] = given["header_prefix"]
+        if mode == service_account.MODE:
+            kept = self.service_account_auth()
         if mode == "user_oauth":
             kept["provider_name"], kept["required_scopes"] = given.get("provider_name", ""), given["required_scopes"]
         instance.auth = kept
@@ -220,22 +186,30 @@ class ServerForm(AuthoredForm):
         found = _reconnects(instance)
         if found and self.data.get("confirmed") != _asked(instance):
             self.question, self.confirmation = found.sentence, _asked(instance)
+            self.saves = "the new scopes" if _is_kept(instance) else "the new authentication"
             raise ValidationError({"required_scopes": ValidationError(found.sentence, code="confirm")})
         authoring.save(self.actor, instance, attach_again=bool(self.cleaned_data.get("attach_again")))
 
 
 def _reconnects(server: MCPServer) -> Impact | None:
-    """Return what a change of required scopes costs, if it costs anybody anything."""
+    """Return what a change of mode, provider or required scopes costs, if it costs anybody anything."""
     before = MCPServer.objects.filter(pk=server.pk).first()
-    if before is None or before.auth.get("provider_name") != server.auth.get("provider_name"):
+    if before is None:
         return None
-    found = impact.scope_impact(before, server.required_scopes)
+    found = impact.auth_impact(before, server.auth)
     return found if found.reconnects else None
 
 
 def _asked(server: MCPServer) -> str:
-    """Return what a confirmation is of: other scopes are asked about again."""
-    return " ".join(server.required_scopes)
+    """Return what a confirmation is of: other scopes, or another provider, are asked about again."""
+    scopes = " ".join(server.required_scopes)
+    return scopes if _is_kept(server) else f"{server.auth.get('provider_name')}: {scopes}"
+
+
+def _is_kept(server: MCPServer) -> bool:
+    """Tell whether mode and provider are what they were."""
+    auth = MCPServer.objects.filter(pk=server.pk).values_list("auth", flat=True).first() or {}
+    return all(auth.get(member) == server.auth.get(member) for member in ("mode", "provider_name"))
 
 
 def _called(provider: OAuthProvider) -> str:

@@ -13,6 +13,8 @@ from django.db import transaction
 
 from audit import trail
 from clients import rights
+from connections import service_tokens
+from mcpservers import service_account
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
 from vault import names, secrets
@@ -58,6 +60,7 @@ def delete(actor: User, server: MCPServer) -> None:
     rights.require(actor, "delete", server)
     with transaction.atomic():
         trail.record(f"{TARGET}.deleted", actor=actor, target_type=TARGET, target=server.name, uid=str(server.uid))
+        service_tokens.drop(server.uid, reason="server_deleted")
         server.delete()
 
 
@@ -67,8 +70,9 @@ def _save(actor: User, server: MCPServer, attach_again: bool) -> None:
     changed = [field for field in FIELDS if before is None or _value(before, field) != _value(server, field)]
     moved = [field for field in DESTINATION if field in changed]
     _bind(actor, before, server, moved, attach_again)
-    if server.mode == "static_key" and moved:
-        secrets.require_use(actor, server.auth["key_ref"], attr="auth")
+    ref = server.auth.get("key_ref") or server.auth.get("client_secret_ref")
+    if ref and moved:
+        secrets.require_use(actor, ref, attr="auth")
     _write(actor, before, server, changed)
 
 
@@ -79,6 +83,9 @@ def _value(server: MCPServer, field: str) -> Any:
     header = {"header_name": "Authorization", "header_prefix": "Bearer"}
     if server.mode == "static_key":
         return header | server.auth
+    if server.mode == service_account.MODE:
+        left_out = {"scopes": []} if "provider_name" in server.auth else service_account.DEFAULTS
+        return left_out | server.auth
     if server.mode == "user_oauth":
         injection = header | server.auth.get("token_injection", {})
         return {"required_scopes": []} | server.auth | {"token_injection": injection}
@@ -95,13 +102,22 @@ def _bind(actor: User, before: MCPServer | None, server: MCPServer, moved: list[
         if provider is None:
             raise _not_found(named)
         if moved or provider.uid != bound_to:
-            _require_attach(actor, provider)
+            require_attach(actor, provider)
         if "auth" in moved or attach_again:
             server.provider_uid = provider.uid
     if moved and bound_to and server.provider_uid != bound_to:
         left = OAuthProvider.objects.filter(uid=bound_to).first()
         if left:
-            _require_attach(actor, left)
+            require_attach(actor, left)
+
+
+def require_attach_of(actor: User, auth: dict[str, Any]) -> None:
+    """Ask for attach on the provider that `auth` names, if it names one; raise as `save` would."""
+    if named := auth.get("provider_name"):
+        provider = OAuthProvider.objects.filter(name=named).first()
+        if provider is None:
+            raise _not_found(named)
+        require_attach(actor, provider)
 
 
 def _not_found(name: str) -> ValidationError:
@@ -109,7 +125,8 @@ def _not_found(name: str) -> ValidationError:
     return ValidationError({"auth": ValidationError(text, code="oauth_provider_not_found")})
 
 
-def _require_attach(actor: User, provider: OAuthProvider) -> None:
+def require_attach(actor: User, provider: OAuthProvider) -> None:
+    """Raise PermissionRefused `attach_permission_denied` unless `actor` may attach the provider."""
     if not rights.may(actor, "attach", provider):
         text = (
             f"You need the permission {rights.label('attach', provider)} on OAuth provider {provider.name} to "
@@ -126,6 +143,8 @@ def _write(actor: User, before: MCPServer | None, server: MCPServer, changed: li
         rights.give_to_creator(actor, server)
     elif changed or before.provider_uid != server.provider_uid:
         server.save(update_fields=[*changed, "provider_uid", "updated_at"])
+        if "auth" in changed or before.provider_uid != server.provider_uid:
+            service_tokens.drop(server.uid, reason="service_account_changed")
         trail.record(
             f"{TARGET}.changed",
             **about,

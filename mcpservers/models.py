@@ -1,16 +1,17 @@
 """MCPServer: where tools live, how to authenticate there, and what was last seen of it."""
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from mcpservers import validation
+from mcpservers.activity.models import ServerCall as ServerCall
 from vault.fields import SealedTextField
-from vault.models import SealedQuerySet
 from vault.names import valid_name
+from vault.rows import SealedModel, SealedQuerySet
 
 
 class Kind(models.TextChoices):
@@ -94,6 +95,53 @@ class MCPServer(models.Model):
         return list(self.auth.get("required_scopes", []))
 
 
+class OnChange(models.TextChoices):
+    """What happens to a tool that is no longer as it was approved."""
+
+    WARN = "warn", "Warn"
+    HOLD = "hold", "Hold for review"
+
+
+class ToolPolicy(models.Model):
+    """Which of a server's tools may be used, and which were approved as what. No row is no restriction.
+
+    `approved` maps names to definitions, null before the first discovery. `discovery_user` is whose connection
+    discovery uses; `asked_as` whose it used last. `due_at` is when the server is asked again by itself.
+    """
+
+    server = models.OneToOneField(MCPServer, on_delete=models.CASCADE, related_name="tool_policy")
+    on_change = models.CharField(max_length=8, choices=OnChange.choices, default=OnChange.WARN)
+    allow = models.JSONField(default=list, blank=True)
+    deny = models.JSONField(default=list, blank=True)
+    approved = models.JSONField(null=True, editable=False)
+    discovery_user = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    asked_as = models.BigIntegerField(null=True, editable=False)
+    due_at = models.DateTimeField(null=True, editable=False, db_index=True)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"tool policy of {self.server_id}"
+
+
+class GroupToolPolicy(models.Model):
+    """What the members of a group may use of a server's tools, within what the server allows everyone."""
+
+    server = models.ForeignKey(MCPServer, on_delete=models.CASCADE, related_name="group_tool_policies")
+    group = models.ForeignKey("auth.Group", on_delete=models.CASCADE, related_name="+")
+    allow = models.JSONField(default=list, blank=True)
+    deny = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [models.UniqueConstraint(fields=["server", "group"], name="one_tool_policy_per_group")]
+
+    def __str__(self) -> str:
+        return f"tool policy of {self.server_id} for group {self.group_id}"
+
+
 class MCPServerUserObjectPermission(UserObjectPermissionBase):
     """A user's right on one server."""
 
@@ -106,7 +154,7 @@ class MCPServerGroupObjectPermission(GroupObjectPermissionBase):
     content_object = models.ForeignKey(MCPServer, on_delete=models.CASCADE)
 
 
-class McpSession(models.Model):
+class McpSession(SealedModel):
     """A session of MCP 2025-03-26 to 2025-11-25 that any replica can go on with. Our id is kept as a digest only.
 
     `upstream_id` is null until the session is open at the upstream, and seals "" where the upstream keeps none.
@@ -126,6 +174,7 @@ class McpSession(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["key_ids", "id"], name="sessions_by_key")]
 
     def __str__(self) -> str:
         return f"session of user {self.user_id}"

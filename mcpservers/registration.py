@@ -11,7 +11,15 @@ from changes import counter
 from clients import rights
 from connections import registry as connections_registry
 from connections.registry import ServerNeed
-from mcpservers.models import MCPServer, MCPServerGroupObjectPermission, MCPServerUserObjectPermission
+from connections.service_accounts import ServiceAccount
+from mcpservers import service_account
+from mcpservers.models import (
+    GroupToolPolicy,
+    MCPServer,
+    MCPServerGroupObjectPermission,
+    MCPServerUserObjectPermission,
+    ToolPolicy,
+)
 from providers import registry as providers_registry
 from providers.registry import ServerUse
 from vault import registry as vault_registry
@@ -23,17 +31,28 @@ logger = logging.getLogger(__name__)
 def register() -> None:
     """Hook the servers into the floors below."""
     counter.announce_rows_of(MCPServer, MCPServerUserObjectPermission, MCPServerGroupObjectPermission)
+    counter.announce_rows_of(ToolPolicy, GroupToolPolicy)
     vault_registry.register_users_of_secrets(users_of_secrets)
     providers_registry.register_servers(servers_of_providers)
     connections_registry.register_server_needs(server_needs)
+    connections_registry.register_service_accounts(service_accounts)
     connections_registry.register_on_connected(discover_with_new_connection)
     connections_registry.register_on_offboarded("mcp_sessions", end_sessions)
 
 
 def users_of_secrets(refs: Collection[str]) -> Iterable[tuple[str, Use]]:
-    """Return the servers whose static key is one of these."""
-    rows = MCPServer.objects.filter(auth__key_ref__in=list(refs)).values_list("auth__key_ref", "name")
-    return [(ref, Use("mcp-server", name)) for ref, name in rows]
+    """Return the servers whose static key or client secret is one of these."""
+    found: list[tuple[str, Use]] = []
+    for member in ("auth__key_ref", "auth__client_secret_ref"):
+        rows = MCPServer.objects.filter(**{f"{member}__in": list(refs)}).values_list(member, "name")
+        found += [(ref, Use("mcp-server", name)) for ref, name in rows]
+    return found
+
+
+def service_accounts(server_uids: Collection[UUID]) -> Iterable[ServiceAccount]:
+    """Return what these servers authenticate as, of those that have a service account."""
+    rows = MCPServer.objects.filter(uid__in=server_uids, auth__mode=service_account.MODE)
+    return [account for server in rows if (account := service_account.account_of(server))]
 
 
 def servers_of_providers(uids: Collection[UUID], viewer: User | None) -> Iterable[tuple[UUID, ServerUse]]:
@@ -50,7 +69,7 @@ def servers_of_providers(uids: Collection[UUID], viewer: User | None) -> Iterabl
 
 def server_needs(user: User | None) -> Iterable[ServerNeed]:
     """Return the servers that need a user's connection and that `user` may use; all of them for None."""
-    rows = MCPServer.objects.filter(provider_uid__isnull=False, enabled=True)
+    rows = MCPServer.objects.filter(provider_uid__isnull=False, enabled=True, auth__mode="user_oauth")
     if user is not None:
         rows = rights.allowed(user, "use", rows)
     return [

@@ -4,21 +4,24 @@ Rights (attach, use of a secret) are not checked here but in `mcpservers.authori
 """
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 
+from mcpservers import service_account
 from providers.validation import scope_findings, url_finding
 from vault.names import valid_name, valid_ref
 
 if TYPE_CHECKING:
     from mcpservers.models import MCPServer
 
-MODES_NOW = ("none", "static_key", "user_oauth")
-MODES_LATER = ("token_passthrough", "service_account_oauth")
+MODES = ("none", "static_key", "token_passthrough", "service_account_oauth", "user_oauth")
 MEMBERS = {
     "none": {"mode"},
     "static_key": {"mode", "key_ref", "header_name", "header_prefix"},
+    "token_passthrough": {"mode"},
+    "service_account_oauth": {"mode", "provider_name", "scopes", *service_account.OWN_CLIENT},
     "user_oauth": {"mode", "provider_name", "required_scopes", "token_injection"},
 }
 HTTPS_RULE = "remote_mcp.user_oauth_requires_https"
@@ -59,7 +62,7 @@ RESERVED_PREFIXES = ("mcp-", "x-forwarded-", "proxy-", "sec-")
 def check(server: "MCPServer") -> None:
     """Raise ValidationError with everything that is wrong, by field."""
     findings: dict[str, list[ValidationError]] = {}
-    for field, finding in [*_kind(server), *_auth(server.auth), *_address(server)]:
+    for field, finding in [*_kind(server), *auth_findings(server.auth), *_address(server)]:
         findings.setdefault(field, []).append(finding)
     if findings:
         raise ValidationError(findings)
@@ -79,8 +82,6 @@ def _kind(server: "MCPServer") -> list[Finding]:
         return [
             _finding("managed_type" if server.managed_type else "config", "invalid", "Only managed servers have this.")
         ]
-    if server.transport == "sse":
-        return [_finding("transport", "invalid", "HTTP+SSE is not supported yet; use streamable_http.")]
     return []
 
 
@@ -95,24 +96,17 @@ def _address(server: "MCPServer") -> list[Finding]:
     return [("url", finding)] if finding else []
 
 
-def _auth(auth: Any) -> list[Finding]:
+def auth_findings(auth: Any) -> list[Finding]:
+    """Return what is wrong with an `auth` object."""
     if not isinstance(auth, dict) or not isinstance(auth.get("mode"), str):
         return [_finding("auth", "invalid", 'Give an object with a mode, for example {"mode": "none"}.')]
     mode = auth["mode"]
-    if mode in MODES_LATER:
-        return [
-            _finding(
-                "auth",
-                "auth_mode_not_supported",
-                f"The mode {mode} is not supported yet. Use one of {', '.join(MODES_NOW)}.",
-            )
-        ]
-    if mode not in MODES_NOW:
-        return [_finding("auth", "invalid", f"There is no mode {mode[:40]!r}. Use one of {', '.join(MODES_NOW)}.")]
+    if mode not in MODES:
+        return [_finding("auth", "invalid", f"There is no mode {mode[:40]!r}. Use one of {', '.join(MODES)}.")]
     unknown = sorted(set(auth) - MEMBERS[mode])
     if unknown:
         return [_finding("auth", "invalid", f"The mode {mode} has no {unknown[0][:40]!r}.")]
-    return {"none": _none, "static_key": _static_key, "user_oauth": _user_oauth}[mode](auth)
+    return _MODE_CHECKS[mode](auth)
 
 
 def _none(_: dict[str, Any]) -> list[Finding]:
@@ -132,6 +126,20 @@ def _user_oauth(auth: dict[str, Any]) -> list[Finding]:
     if not isinstance(injection, dict) or set(injection) - {"header_name", "header_prefix"}:
         return [*found, _finding("auth", "invalid", "token_injection takes header_name and header_prefix only.")]
     return found + _header(injection, "auth")
+
+
+def _service_account(auth: dict[str, Any]) -> list[Finding]:
+    found = service_account.findings(auth)
+    return [_finding("auth", str(error.code), f"{member}: {error.messages[0]}") for member, error in found]
+
+
+_MODE_CHECKS: dict[str, Callable[[dict[str, Any]], list[Finding]]] = {
+    "none": _none,
+    "static_key": _static_key,
+    "token_passthrough": _none,
+    "service_account_oauth": _service_account,
+    "user_oauth": _user_oauth,
+}
 
 
 def _matches(value: Any, rule: Any, member: str, code: str) -> list[Finding]:

@@ -1,7 +1,7 @@
 """The one guarded way out: every request to an address that someone typed.
 
 `addresses` judges, at save and again when a connection is opened; `sync`
-(requests), `streaming` (aiohttp) and `mcp_http` (httpx2) are three transports
-that can only connect to what was judged. All of them verify TLS, follow no
+(requests), `http1` (our own, for the data plane) and `mcp_http` (httpx2) are
+three transports that can only connect to what was judged. All of them verify TLS, follow no
 redirect, read no proxy variable and raise only the errors of `errors`.
 """

@@ -8,7 +8,9 @@
     │   └── TLSFailed       the certificate or the handshake was refused
     ├── TimedOut            a time limit passed
     ├── RedirectRefused     the answer was a 3xx; we follow none
-    └── AnswerTooLarge      the answer went over its size limit, or could have
+    ├── AnswerTooLarge      the answer went over its size limit, or could have
+    ├── InvalidAnswer       the answer is not HTTP/1.1, or could be read in two ways
+    └── InvalidRequest      a header of ours would have become two; nothing was sent
 
 Messages name the host and nothing else of a URL: path, query and userinfo may
 hold a secret, and so may the errors of the HTTP libraries, which are dropped.
@@ -96,6 +98,20 @@ class AnswerTooLarge(OutboundError):
 
     code = "answer_too_large"
     template = "The answer of {host} is larger than allowed."
+
+
+class InvalidAnswer(OutboundError):
+    """Report an answer that is no HTTP/1.1, or that two readers could take in two ways (RFC 9112 §6.3)."""
+
+    code = "invalid_answer"
+    template = "{host} sent an answer that is not valid HTTP."
+
+
+class InvalidRequest(OutboundError):
+    """Report a header with a line break or a NUL in it; nothing was sent."""
+
+    code = "invalid_request"
+    template = "The request to {host} holds a header that cannot be sent."
 
 
 def as_outbound_error(error: BaseException, host: str = "") -> OutboundError:

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from clients import rights
-from clients.rights_admin import RightsAdmin, chips, code, enabled, moment
+from clients.rights_admin import RightsAdmin, chips, code, enabled, moment, status
 from providers import admin_detail, admin_form_page, authoring, impact, registry
 from providers.admin_filters import CategoryFilter, GrantTypeFilter, PresetFilter, StatusFilter
 from providers.admin_form import ProviderForm
@@ -37,7 +37,9 @@ class ProviderList(ChangeList):
         super().get_results(request)
         uids = [provider.uid for provider in self.result_list]
         servers, connections = registry.servers_of_each(uids), registry.connections_of_each(uids)
+        standings = registry.standings_of(uids)
         for provider in self.result_list:
+            provider.trouble = standings.get(provider.uid)
             provider.server_total = len(servers[provider.uid])
             provider.connection_total = connections[provider.uid].connected
 
@@ -105,6 +107,7 @@ class ProviderAdmin(RightsAdmin):
             **self._page(request, provider),
             **admin_detail.context(provider, cast(User, request.user)),
             "state": enabled(provider),
+            "trouble": registry.standings_of([provider.uid]).get(provider.uid),
             "created": moment(provider.created_at),
             "changed": moment(provider.updated_at),
         }
@@ -186,9 +189,9 @@ class ProviderAdmin(RightsAdmin):
         return in_one(format_html_join(" ", '<span class="aigw-badge">{}</span>', words))
 
     @admin.display(description="Status", ordering="enabled")
-    def state(self, provider: OAuthProvider) -> SafeString:
-        """Return whether it is switched on."""
-        return enabled(provider)
+    def state(self, provider: Any) -> SafeString:
+        """Return whether it is switched on, and what is wrong with it."""
+        return in_one(format_html("{} {}", enabled(provider), trouble_of(provider.trouble)))
 
     @admin.display(description="Scopes")
     def scope_chips(self, provider: OAuthProvider) -> SafeString:
@@ -204,6 +207,14 @@ class ProviderAdmin(RightsAdmin):
     def server_count(self, provider: Any) -> SafeString:
         """Return how many servers are bound to it."""
         return format_html("{}", provider.server_total)
+
+
+def trouble_of(standing: registry.Standing | None) -> SafeString:
+    """Return a badge for a provider in trouble, its sentence on hover; nothing for one that is well."""
+    if standing is None:
+        return SafeString("")
+    badge = status(standing.word, standing.kind, standing.icon)
+    return format_html('<span title="{}">{}</span>', standing.sentence, badge)
 
 
 def in_one(parts: SafeString) -> SafeString:

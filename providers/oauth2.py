@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from oauthlib.oauth2 import WebApplicationClient
+from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 
 from outbound.errors import OutboundError
 from outbound.urls import read_target
@@ -28,7 +28,7 @@ from providers.errors import (
 from providers.pkce import PKCERefused, code_verifier_for, new_code_verifier
 from providers.quirks import NO_SCOPE_PARAM
 from providers.validation import OWNED_PARAMETERS
-from providers.wire import RegisteredClient
+from providers.wire import RegisteredClient, WireSession
 
 __all__ = [
     "AuthorizationPending",
@@ -42,8 +42,10 @@ __all__ = [
     "Revoked",
     "SlowDown",
     "TokenAnswer",
+    "WireSession",
     "authorize_url",
     "check_issuer",
+    "client_credentials",
     "code_verifier_for",
     "exchange_code",
     "new_code_verifier",
@@ -113,12 +115,17 @@ def exchange_code(
 
 
 def refresh(
-    client: RegisteredClient, *, refresh_token: str, scopes: Sequence[str] | None = None, asked: Sequence[str] = ()
+    client: RegisteredClient,
+    *,
+    refresh_token: str,
+    scopes: Sequence[str] | None = None,
+    asked: Sequence[str] = (),
+    session: WireSession | None = None,
 ) -> TokenAnswer:
     """Trade a refresh token for new tokens (RFC 6749 §6); without `scopes` the grant stays as it is.
 
     Granted scopes come in the words of `asked`. The answer's `refresh_token` is None when the old one goes on being
-    valid.
+    valid. Whoever renews one grant after the other hands in a `session` to do it through.
     """
     body = WebApplicationClient(client.client_id).prepare_refresh_body(
         refresh_token=refresh_token,
@@ -126,8 +133,20 @@ def refresh(
         resource=client.resource,
     )
     fields = {**client.token_params, **client.refresh_params, **dict(parse_qsl(body))}
-    response = wire.post(client, client.token_endpoint, fields)
+    response = wire.post(client, client.token_endpoint, fields, session)
     return answers.token_answer(client, response, asked=asked, has_refresh_token=True)
+
+
+def client_credentials(client: RegisteredClient, *, scopes: Sequence[str]) -> TokenAnswer:
+    """Get a token as the client itself, for nobody's account (RFC 6749 §4.4).
+
+    A refresh token in the answer is of no use (§4.4.3): the same request brings the next token.
+    """
+    body = BackendApplicationClient(client.client_id).prepare_request_body(
+        scope=_scope(client, scopes), resource=client.resource
+    )
+    fields = {**client.token_params, **dict(parse_qsl(body))}
+    return answers.token_answer(client, wire.post(client, client.token_endpoint, fields), asked=scopes)
 
 
 def revoke(client: RegisteredClient, *, token: str, token_type_hint: str) -> Revoked:

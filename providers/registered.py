@@ -8,12 +8,12 @@ from providers.wire import RegisteredClient
 from vault import secrets
 
 
-def registered_client(provider: OAuthProvider) -> RegisteredClient:
-    """Open the client secret (audited) and return the provider as `oauth2` needs it.
+def registered_client(provider: OAuthProvider, *, is_recorded: bool = False) -> RegisteredClient:
+    """Open the client secret (audited, unless it `is_recorded`) and return the provider as `oauth2` needs it.
 
     Raises SecretNotFound.
     """
-    return client_with(provider, _client_secret(provider))
+    return client_with(provider, _client_secret(provider, is_recorded))
 
 
 def client_with(provider: OAuthProvider, client_secret: str) -> RegisteredClient:
@@ -41,10 +41,33 @@ def client_with(provider: OAuthProvider, client_secret: str) -> RegisteredClient
     )
 
 
-def _client_secret(provider: OAuthProvider) -> str:
+def service_client(
+    name: str, *, token_endpoint: str, client_id: str, client_secret: str, auth_method: str, resource: str
+) -> RegisteredClient:
+    """Return a client that has no provider: it only ever asks `token_endpoint` for a token of its own."""
+    return RegisteredClient(
+        provider_name=name,
+        authorization_endpoint="",
+        token_endpoint=token_endpoint,
+        revocation_endpoint="",
+        userinfo_endpoint="",
+        issuer="",
+        resource=resource,
+        auth_method=auth_method,
+        client_id=client_id,
+        client_secret=client_secret,
+        scope_delimiter=" ",
+        authorize_params={},
+        redirect_uri="",
+        account_claim="",
+    )
+
+
+def _client_secret(provider: OAuthProvider, is_recorded: bool) -> str:
     if provider.token_endpoint_auth_method == AuthMethod.NONE:
         return ""
-    return secrets.read(provider.client_secret_ref, purpose=f"oauth-provider {provider.name}")
+    purpose = f"oauth-provider {provider.name}"
+    return secrets.read(provider.client_secret_ref, purpose=purpose, is_recorded=is_recorded)
 
 
 def _dialect(preset_name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@ and how many connections it has, in what state."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.contrib.auth.models import User
@@ -34,14 +35,28 @@ class ConnectionCounts:
         return self.connected + self.needs_attention
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a provider in trouble fares: a word, its kind (`warn`, `bad`) and icon, a sentence, since and until when."""
+
+    word: str
+    kind: str
+    icon: str
+    sentence: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 Servers = Callable[[Collection[UUID], User | None], Iterable[tuple[UUID, ServerUse]]]
 Connections = Callable[[Collection[UUID]], Iterable[tuple[UUID, ConnectionCounts]]]
 ScopeImpact = Callable[[OAuthProvider, Collection[str]], int]
 Offer = Callable[[User, OAuthProvider], str]
+Standings = Callable[[set[UUID]], dict[UUID, Standing]]
 _servers: list[Servers] = []
 _connections: list[Connections] = []
 _scope_impacts: list[ScopeImpact] = []
 _offers: list[Offer] = []
+_standings: list[Standings] = []
 
 
 def register_servers(source: Servers) -> None:
@@ -62,6 +77,11 @@ def register_scope_impact(source: ScopeImpact) -> None:
 def register_offers(source: Offer) -> None:
     """Have `source(user, provider)` asked for the link with which that user connects; empty where there is none."""
     _offers.append(source)
+
+
+def register_standings(source: Standings) -> None:
+    """Have `source(provider_uids)` asked which of these are in trouble."""
+    _standings.append(source)
 
 
 def servers_of(provider_uid: UUID, viewer: User | None = None) -> list[ServerUse]:
@@ -99,3 +119,8 @@ def scope_impact(provider: OAuthProvider, added: Collection[str]) -> int:
 def offer_url(user: User, provider: OAuthProvider) -> str:
     """Return the link with which `user` connects the provider, or nothing."""
     return next((url for source in _offers if (url := source(user, provider))), "")
+
+
+def standings_of(provider_uids: Collection[UUID]) -> dict[UUID, Standing]:
+    """Return how those of the providers fare that are in trouble, in as many queries as for one."""
+    return {uid: standing for source in _standings for uid, standing in source(set(provider_uids)).items()}

@@ -74,12 +74,17 @@ class RegisteredClient:
 
 
 class WireSession(OAuth2Session):
-    """An OAuth2Session behind the guard that adds no token of its own and logs nothing."""
+    """An OAuth2Session behind the guard that adds no token of its own and logs nothing.
 
-    def __init__(self, client: RegisteredClient) -> None:
-        super().__init__(client=WebApplicationClient(client.client_id))
-        total_seconds = settings.AIGW_TOKEN_ENDPOINT_TIMEOUT_SECONDS
-        guard(self, limits=Limits(total_timeout_seconds=total_seconds, max_answer_bytes=MAX_ANSWER_BYTES))
+    `keeps_connection` is for one thread with many requests to make, one right after the other.
+    """
+
+    def __init__(self, *, keeps_connection: bool = False) -> None:
+        super().__init__(client=WebApplicationClient(""))
+        limits = Limits(
+            total_timeout_seconds=settings.AIGW_TOKEN_ENDPOINT_TIMEOUT_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES
+        )
+        guard(self, limits=limits, keeps_connection=keeps_connection)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send as a plain session does; a URL that requests would quote in an error is refused before."""
@@ -87,10 +92,12 @@ class WireSession(OAuth2Session):
         return super(OAuth2Session, self).request(method, url, allow_redirects=False, **kwargs)
 
 
-def post(client: RegisteredClient, url: str, fields: Mapping[str, str]) -> requests.Response:
+def post(
+    client: RegisteredClient, url: str, fields: Mapping[str, str], session: WireSession | None = None
+) -> requests.Response:
     """Send to one of the provider's endpoints, authenticated as the client (RFC 6749 §2.3).
 
-    As a form, or as JSON to those who will have nothing else.
+    As a form, or as JSON to those who will have nothing else. Without a `session` the connection is for this alone.
     """
     headers, credentials = _authentication(client)
     everything = {**fields, **credentials}
@@ -98,12 +105,17 @@ def post(client: RegisteredClient, url: str, fields: Mapping[str, str]) -> reque
         kind, body = JSON, json.dumps(everything)
     else:
         kind, body = FORM, urlencode(everything)
-    return _send(client, "POST", url, data=body.encode(), headers={**headers, "Content-Type": kind})
+    headers["Content-Type"] = kind
+    if session is not None:
+        return _send(client, session, "POST", url, data=body.encode(), headers=headers)
+    with WireSession() as own:
+        return _send(client, own, "POST", url, data=body.encode(), headers=headers)
 
 
 def get_with_token(client: RegisteredClient, url: str, access_token: str) -> requests.Response:
     """Fetch a page that the access token opens (RFC 6750 §2.1)."""
-    return _send(client, "GET", url, headers={"Authorization": f"Bearer {access_token}"})
+    with WireSession() as session:
+        return _send(client, session, "GET", url, headers={"Authorization": f"Bearer {access_token}"})
 
 
 def _authentication(client: RegisteredClient) -> tuple[dict[str, str], dict[str, str]]:
@@ -120,12 +132,17 @@ def _authentication(client: RegisteredClient) -> tuple[dict[str, str], dict[str,
 
 
 def _send(
-    client: RegisteredClient, method: str, url: str, *, headers: dict[str, str], data: bytes | None = None
+    client: RegisteredClient,
+    session: WireSession,
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str],
+    data: bytes | None = None,
 ) -> requests.Response:
     failure: OAuthError
     try:
-        with WireSession(client) as session:
-            return session.request(method, url, data=data, headers={"Accept": "application/json", **headers})
+        return session.request(method, url, data=data, headers={"Accept": "application/json", **headers})
     except outbound_errors.OutboundError as error:
         failure = _failure(client.provider_name, error)
     except (requests.RequestException, ValueError):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.apps import AppConfig, apps
 from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 from django.test import Client
@@ -16,11 +18,20 @@ from django.test import Client
 from tests import factories
 
 BASE_URL = "https://gateway.test"
+MUST_RUN_IN_CI = ("service", "real_client", "browser")
 SERVICE_URLS = ("TEST_DATABASE_URL", "TEST_REDIS_URL")
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `service` where no services are named, but for those that start their own."""
+    """Mark tests that use the database; skip those marked `service` where no services are named.
+
+    Not skipped are service tests that start their own.
+    """
+    for item in items:
+        if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
     if missing := [name for name in SERVICE_URLS if not os.environ.get(name)]:
         reason = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
         for item in items:
@@ -31,11 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, count a service test that was skipped, for whatever reason, as failed."""
+    """In CI, count a test of a service, a real client or a browser that was skipped, for whatever reason, as failed."""
     report = yield
-    if report.skipped and os.environ.get("AIGW_CI") and item.get_closest_marker("service"):
+    marks = [name for name in MUST_RUN_IN_CI if item.get_closest_marker(name)]
+    if report.skipped and os.environ.get("AIGW_CI") and marks:
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} is a service test and must run in CI: {report.longrepr}"
+        report.longrepr = f"{item.nodeid} is marked {marks[0]} and must run in CI: {report.longrepr}"
     return report
 
 
@@ -77,11 +89,41 @@ def _is_address(name: str) -> bool:
     return True
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """End what sessions threads have left open on the test database, which could not be dropped otherwise."""
+    yield
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+
 @receiver(post_migrate)
 def _groups_outlive_a_flush(sender: AppConfig, **_: Any) -> None:
     """Make the groups again that a transactional test's flush took: in a gateway they come from a migration."""
     if sender.name == "clients" and not Group.objects.exists():
         importlib.import_module("clients.migrations.0002_groups").make_groups(apps, None)
+
+
+_execute_sql_flush = BaseDatabaseOperations.execute_sql_flush
+
+
+def _flush_the_trail_too(self: BaseDatabaseOperations, statements: list[str]) -> None:
+    """Empty the tables after a transactional test: only here are the triggers of the trail taken off for it."""
+    off, on = ["ALTER TABLE audit_event DISABLE TRIGGER USER"], ["ALTER TABLE audit_event ENABLE TRIGGER USER"]
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'")
+            triggers = cursor.fetchall()
+        off, on = [f"DROP TRIGGER {name}" for name, _ in triggers], [sql for _, sql in triggers]
+    _execute_sql_flush(self, [*off, *statements, *on])
+
+
+BaseDatabaseOperations.execute_sql_flush = _flush_the_trail_too  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)

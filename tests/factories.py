@@ -9,7 +9,8 @@ from django.utils import timezone
 from guardian.shortcuts import assign_perm
 
 from clients import tokens as api_tokens
-from mcpservers.models import MCPServer
+from mcpservers.models import MCPServer, OnChange, ToolPolicy
+from mcpservers.tool_policy import definitions
 from providers.models import OAuthProvider
 from vault import sealing
 from vault.models import Secret, VaultEntry
@@ -97,3 +98,20 @@ def allow(user: User, target: Model, *actions: str) -> None:
     """Give `user` object permissions."""
     for action in actions:
         assign_perm(f"{action}_{target._meta.model_name}", user, target)
+
+
+def allow_everywhere(user: User, model: type[Model], *actions: str) -> None:
+    """Give `user` permissions on every object of a class."""
+    for action in actions:
+        assign_perm(f"{model._meta.app_label}.{action}_{model._meta.model_name}", user)
+
+
+def restrict(server: MCPServer, **lists: list[str]) -> ToolPolicy:
+    """Let a server's callers use only the tools that `allow` and `deny` let through."""
+    return ToolPolicy.objects.create(server=server, **lists)
+
+
+def hold_changes(server: MCPServer) -> ToolPolicy:
+    """Approve a server's tools as they are, and hold those that change."""
+    approved = definitions.by_name(server.tools)
+    return ToolPolicy.objects.create(server=server, on_change=OnChange.HOLD, approved=approved)

@@ -5,6 +5,7 @@
 
 import os
 import tempfile
+from urllib.parse import urlsplit
 
 _folder = tempfile.TemporaryDirectory(prefix="aigateway-tests-")
 os.environ["AIGW_DATA_DIR"] = _folder.name
@@ -16,6 +17,12 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
     os.environ.pop(_name, None)
     if _value := os.environ.get(f"TEST_{_name}"):
         os.environ[_name] = _value
+
+# Test processes that run side by side (pytest-xdist) share no Redis database; pytest-django parts the others.
+if (_worker := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")) and "REDIS_URL" in os.environ:
+    _redis = urlsplit(os.environ["REDIS_URL"])
+    _database = int(_redis.path.strip("/") or 0) + 1 + int(_worker)
+    os.environ["REDIS_URL"] = os.environ["TEST_REDIS_URL"] = _redis._replace(path=f"/{_database}").geturl()
 
 from aigateway.settings import *  # noqa: E402, F403
 

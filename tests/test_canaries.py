@@ -229,6 +229,8 @@ def test_every_canary_flew(flow: Flow) -> None:
 
 def test_what_was_searched_holds_what_it_should(flow: Flow) -> None:
     assert re.search(r'"level": "debug"', flow.found["the log"])
+    assert '"logger": "mcpservers.calls"' in flow.found["the log"]
+    assert "tools/call" in flow.found["the data folder"]
     assert "oauth.consent.started" in flow.found["the data folder"]
     assert "CANARY_SECRET" in flow.found["admin pages"]
     assert "connections.tasks" in flow.found["task arguments"]

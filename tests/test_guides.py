@@ -4,11 +4,13 @@
 that the gateway documents stands in a table of one of the guides.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -25,6 +27,8 @@ from tests.guide_browser import ADMIN, GATEWAY_PASSWORD
 GUIDES = PROJECT / "docs" / "guides"
 STEP = re.compile(r"^<!-- (?:run -->\n```sh\n(.*?)^```$|browser: (.*?) -->$)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\|(.*)\|(.*)\|(.*)\|$", re.MULTILINE)
+# A guide that needs no provider, and who the upstream sees at its end.
+SERVICE_ACCOUNT = "service-accounts.md"
 PROVIDERS = {"oauth-providers.md": "tracker", "user-delegated-oauth.md": "calendar"}
 # The codes that scripts rely on (the API), on top of what is read from the code below.
 API_CODES = {
@@ -60,7 +64,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield Stage(gateway, far)
 
 
-@pytest.mark.parametrize("guide", PROVIDERS)
+JOURNEYS = {**dict.fromkeys(PROVIDERS, "alice"), SERVICE_ACCOUNT: "demo-service-account"}
+
+
+@pytest.mark.parametrize("guide", JOURNEYS)
 def test_the_journey_ends_in_a_completed_call(stage: Stage, tmp_path: Path, guide: str) -> None:
     script, output = _script((GUIDES / guide).read_text(), stage), tmp_path / "output"
     env = {
@@ -77,8 +84,9 @@ def test_the_journey_ends_in_a_completed_call(stage: Stage, tmp_path: Path, guid
         )
     said = output.read_text()
     assert done.returncode == 0, said + stage.gateway.log.read_text()[-2000:]
-    assert '"text":"alice"' in said
+    assert f'"text":"{JOURNEYS[guide]}"' in said
     assert stage.far.client_secret not in said
+    assert stage.far.registration.service_account.client_secret not in said
 
 
 def _script(guide: str, stage: Stage) -> str:
@@ -97,6 +105,8 @@ def _script(guide: str, stage: Stage) -> str:
         "http://127.0.0.1:8000": stage.gateway.url,
         "https://auth.example.com": stage.far.issuer,
         "https://mcp.example.com/mcp": stage.far.mcp_url,
+        "the-service-client-id": stage.far.registration.service_account.client_id,
+        "the-service-client-secret": stage.far.registration.service_account.client_secret,
         "the-client-id": stage.far.registration.gateway.client_id,
         "the-client-secret": stage.far.client_secret,
         ".venv/bin/python": '"$PYTHON"',
@@ -131,7 +141,15 @@ def _rows(guide: str) -> list[tuple[str, str, str]]:
     return [row for row in found if row[0].strip(" -") not in {"", "symptom"}]
 
 
-@pytest.mark.parametrize("guide", PROVIDERS)
+def test_the_table_of_clients_tells_of_the_versions_that_are_driven() -> None:
+    pinned = json.loads((PROJECT / "tests" / "real_clients" / "package-lock.json").read_text())["packages"]
+    driven = {name: pinned[f"node_modules/{name}"]["version"] for name in pinned[""]["dependencies"]}
+    driven |= {name: metadata.version(name) for name in ("mcp", "fastmcp")}
+    rows = re.findall(r"^\| `([^`]+)`[^|]* \| ([0-9.]+) \|", (GUIDES / "clients.md").read_text(), re.MULTILINE)
+    assert dict(rows) == driven
+
+
+@pytest.mark.parametrize("guide", [*JOURNEYS, "clients.md"])
 def test_the_documents_that_a_guide_links_to_exist(guide: str) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (GUIDES / guide).read_text()):
         assert (GUIDES / target).exists(), target

@@ -16,6 +16,7 @@ def broken(request: object) -> None:
 
 urlpatterns = [path("broken/", broken), *real_patterns]
 PAGES = ["/sign-in/", "/connections/", "/connections/github/disconnect/", "/", "/nowhere/", "/oauth/v1/authorize"]
+PAGES += ["/servers/", "/servers/tools/", "/servers/tools/?tab=connect", "/tokens/"]
 FORMLESS = {
     "default-src 'self'",
     "script-src 'self'",
@@ -37,6 +38,7 @@ def policy(response: object) -> set[str]:
 @pytest.mark.parametrize("is_signed_in", [True, False])
 def test_every_page_is_strict_private_and_unframed(browser: Client, alice: User, path: str, is_signed_in: bool) -> None:
     factories.make_vault_entry(alice, factories.make_provider())
+    factories.allow(alice, factories.make_server(), "view", "use")
     if is_signed_in:
         browser.force_login(alice)
     response = browser.get(path)

@@ -122,14 +122,25 @@ PROVIDER_ADMIN = (
 )
 SERVER_API = (
     Door("scope-impact", "post", "scope-impact/", {"required_scopes": []}, needs("change")),
+    Door("auth-impact", "post", "auth-impact/", {"auth": {"mode": "none"}}, needs("change")),
     Door("tools", "get", "tools/", None, needs("view")),
     # Nobody is behind the address: who may ask learns that the server does not answer.
     Door("refresh-tools", "post", "refresh-tools/", {}, needs("change", 502)),
     Door("call-tool", "post", "tools/echo/call/", {}, needs("use")),
+    Door("explain", "get", "explain/", None, needs("view")),
+    Door("activity", "get", "activity/", None, needs("view")),
+    Door("activity-summary", "get", "activity/summary/", None, needs("view")),
+    Door("tool-policy", "get", "tool-policy/", None, needs("change")),
+    Door("tool-policy", "put", "tool-policy/", {"deny": ["x"]}, needs("change")),
+    Door("approve-tool", "post", "tools/echo/approve/", {}, needs("change")),
+    Door("approve-tools", "post", "tools/approve/", {}, needs("change")),
 )
 SERVER_ADMIN = (
     Door("detail", "get", "", None, needs("view")),
+    Door("activity", "get", "", None, needs("view")),
     Door("refresh_tools", "post", "", {}, needs("change", 302)),
+    Door("tools", "get", "", None, needs("change")),
+    Door("tools", "post", "", {"on_change": "hold"}, needs("change", 302)),
 )
 HERE_PROVIDER = {
     "authorization_endpoint": f"{HERE}/authorize",
@@ -155,7 +166,7 @@ RESOURCES = {
             MCPServer,
             "this",
             "use",
-            lambda: factories.make_server("this", url=f"{HERE}/mcp"),
+            lambda: factories.make_server("this", url=f"{HERE}/mcp", tools=[{"name": "echo"}]),
             server_body(name="new", url=f"{HERE}/mcp"),
             server_body(name="this", url=f"{HERE}/mcp"),
             {"description": "New"},
@@ -317,5 +328,5 @@ def test_the_size_of_the_matrix() -> None:
     rows = {name: sum(row[0] == name for row in ROWS) for name in RESOURCES}
     cells = sum(rows[name] * sum(doors[name]) for name in RESOURCES)
     assert rows == dict.fromkeys(RESOURCES, 23)
-    assert doors == {"oauth-providers": (13, 12), "mcp-servers": (13, 11), "secrets": (9, 9)}
-    assert cells == 23 * (25 + 24 + 18) == 1541
+    assert doors == {"oauth-providers": (13, 12), "mcp-servers": (21, 14), "secrets": (9, 9)}
+    assert cells == 23 * (25 + 35 + 18) == 1794

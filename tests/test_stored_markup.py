@@ -13,6 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from audit import trail
+from clients.models import ApiToken
 from connections import consent
 from mcpservers.models import MCPServer
 from tests import factories
@@ -20,7 +21,7 @@ from vault.models import Secret
 
 MARKUP = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"
 SCRIPT_ADDRESS = "javascript:alert(1)//"
-PER_OBJECT = ("change", "delete", "history", "detail", "rights_page")
+PER_OBJECT = ("change", "delete", "history", "detail", "rights_page", "tools")
 
 
 class Elements(HTMLParser):
@@ -137,12 +138,20 @@ def test_no_form_of_the_admin_runs_what_was_typed(root: Client, marked: dict[str
 @pytest.mark.threat("F15")
 def test_no_page_of_a_user_runs_what_is_stored(browser: Client, marked: dict[str, Any], alice: User) -> None:
     alice.refresh_from_db()
+    factories.allow(alice, marked["server"], "view", "use")
     browser.force_login(alice)
     provider = marked["provider"]
     link = consent.offer_url(user_id=alice.pk, provider=provider, scopes=[MARKUP], server_name=MARKUP)
     addresses = [
         "/connections/",
         "/connections/github/disconnect/",
+        "/servers/",
+        f"/servers/?q={MARKUP}",
+        "/servers/tools/",
+        f"/servers/tools/?q={MARKUP}",
+        "/servers/tools/?tab=connect",
+        "/tokens/",
+        f"/tokens/{ApiToken.objects.get(user=alice).uid}/revoke/",
         link.removeprefix("https://gateway.test"),
         link.removeprefix("https://gateway.test") + "x",
         "/oauth/v1/done/github",
@@ -151,7 +160,7 @@ def test_no_page_of_a_user_runs_what_is_stored(browser: Client, marked: dict[str
         f"/sign-in/?next={MARKUP}",
     ]
     text = "".join(shown(browser, url) for url in addresses)
-    assert text.count("&lt;script&gt;alert(1)") > 5
+    assert text.count("&lt;script&gt;alert(1)") > 15
 
 
 @pytest.mark.threat("F15")

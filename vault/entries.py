@@ -14,15 +14,20 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from audit import trail
 from changes import counter
 from vault.models import PendingRevocation, VaultEntry
 from vault.sealing import Unreadable, open_sealed, seal
+from vault.swapping import swap
 
 # The reason of an entry whose renewals have failed for too long: the only one that a success clears.
 UPSTREAM_ERROR = "upstream_error"
+# The reason of an entry that does not open: its tokens stay, since the key may come back.
+UNREADABLE = "unreadable"
+# The outcome of a revocation of which one token could not be told, since it did not open.
+UNTOLD = "failed"
 _NO_LEASE: dict[str, Any] = {"lease_holder": "", "lease_until": None}
 _HEALTHY: dict[str, Any] = {"failing_since": None, "failures": 0, "retry_at": None}
 # Reasons that a provider's word, not ours, gave: one that has answered otherwise since takes them back.
@@ -86,10 +91,8 @@ def store(
 
 def claim(entry: VaultEntry, *, holder: str, now: datetime, lease_seconds: float) -> bool:
     """Take the lease on `entry` as it was read; at most one of all who try gets it, and nobody before `retry_at`."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    at_rest = Q(retry_at__isnull=True) | Q(retry_at__lte=now)
-    rows = _unchanged(entry).filter(free, at_rest, lease_holder=entry.lease_holder)
-    return bool(rows.update(lease_holder=holder, lease_until=now + timedelta(seconds=lease_seconds)))
+    lease = {"lease_holder": holder, "lease_until": now + timedelta(seconds=lease_seconds)}
+    return swap(entry, lease, same=("lease_holder",), over=("lease_until", "retry_at"), now=now)
 
 
 def replace(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> VaultEntry | None:
@@ -100,10 +103,10 @@ def replace(entry: VaultEntry, *, tokens: Tokens, now: datetime) -> VaultEntry |
     values = _refreshed(entry, tokens, now)
     if entry.attention_reason == UPSTREAM_ERROR:
         values["attention_reason"] = ""
-    if not _unchanged(entry).update(**values):
+    if not swap(entry, values, now=now):
         return None
     written = copy.copy(entry)
-    for name, value in {**values, "generation": entry.generation + 1}.items():
+    for name, value in values.items():
         setattr(written, name, value)
     return written
 
@@ -180,6 +183,19 @@ def stop_renewing(entry: VaultEntry) -> None:
     _unchanged(entry).update(refresh_due_at=None)
 
 
+def note_unreadable(entry: VaultEntry) -> bool:
+    """Note on an entry that does not open that its user has to connect again; False when it was noted before."""
+    rows = _unchanged(entry).exclude(attention_reason=UNREADABLE)
+    return bool(rows.update(attention_reason=UNREADABLE, refresh_due_at=None))
+
+
+def note_readable(entry: VaultEntry, *, attention_reason: str, now: datetime) -> bool:
+    """Take that back, and renew the entry ahead of time again; False when it was not noted any more."""
+    due = due_at(entry.expires_at, now) if entry.refresh_token is not None else None
+    rows = _unchanged(entry).filter(attention_reason=UNREADABLE)
+    return bool(rows.update(attention_reason=attention_reason, refresh_due_at=due))
+
+
 def wipe(entry: VaultEntry, *, reason: str, now: datetime) -> bool:
     """Erase the tokens and keep the row with its `reason`, unless it changed, or got a spare, since it was read."""
     rows = _unchanged(entry).filter(spare_refresh_token__isnull=entry.spare_refresh_token is None)
@@ -215,11 +231,18 @@ def retire(entry: VaultEntry, *, reason: str, now: datetime) -> PendingRevocatio
         VaultEntry.objects.filter(pk=current.pk).delete()
         counter.announce()
         keep_for_revocation(current, access_token=None, refresh_token=spare, reason=reason, now=now)
-        return keep_for_revocation(current, **opened, reason=reason, now=now)
+        is_lost = any(getattr(current, column) is not None and opened[column] is None for column in opened)
+        return keep_for_revocation(current, **opened, reason=reason, now=now, settled_as=UNTOLD if is_lost else "")
 
 
 def keep_for_revocation(
-    entry: VaultEntry, *, access_token: str | None, refresh_token: str | None, reason: str, now: datetime
+    entry: VaultEntry,
+    *,
+    access_token: str | None,
+    refresh_token: str | None,
+    reason: str,
+    now: datetime,
+    settled_as: str = "",
 ) -> PendingRevocation | None:
     """Keep tokens that belonged to `entry` until its provider has been told, from `now` on."""
     if not access_token and not refresh_token:
@@ -229,6 +252,7 @@ def keep_for_revocation(
         provider_uid=entry.provider_uid,
         provider_fingerprint=entry.provider_fingerprint,
         reason=reason,
+        settled_as=settled_as,
         try_at=now,
     )
     pending.access_token = access_token and seal(pending, "access_token", access_token)
@@ -263,7 +287,7 @@ def _refreshed(entry: VaultEntry, tokens: Tokens, now: datetime) -> dict[str, An
         "spare_refresh_token": None,
         "refresh_due_at": due_at(tokens.expires_at, now),
         "refreshed_at": now,
-        "generation": F("generation") + 1,
+        "generation": entry.generation + 1,
     }
     if tokens.refresh_token:
         values["refresh_token"] = seal(entry, "refresh_token", tokens.refresh_token)

@@ -16,12 +16,16 @@ from fernet_fields.hkdf import derive_fernet_key
 
 
 class Sealed:
-    """Ciphertext on its way to or from a column. It prints nothing of itself."""
+    """Ciphertext on its way to or from a column. It prints nothing of itself.
 
-    __slots__ = ("ciphertext",)
+    `key_id`: which key it was just sealed under; empty when it was read, and is to be found out.
+    """
 
-    def __init__(self, ciphertext: bytes) -> None:
+    __slots__ = ("ciphertext", "key_id")
+
+    def __init__(self, ciphertext: bytes, key_id: str = "") -> None:
         self.ciphertext = ciphertext
+        self.key_id = key_id
 
     def __repr__(self) -> str:
         return "<sealed>"

@@ -1,20 +1,21 @@
-"""Prove, before anything is sealed, that `FERNET_KEYS` are this database's keys (contract §2, C04)."""
+"""Prove, before anything is sealed, that `FERNET_KEYS` are all of this database's keys (contract §2, C04)."""
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
+from vault import keyring, standing
 from vault.fields import cipher
-from vault.models import KeyCheck, PendingRevocation, Secret, VaultEntry
+from vault.models import KeyCheck, PendingRevocation, Secret, ServiceToken, VaultEntry
 from vault.sealing import Unreadable, needs_reseal, open_sealed, seal
 
 PROOF = "these keys are this database's keys"
 
 
 def verify() -> None:
-    """Open the check row; make it in a vault that is still empty; move it to the newest key.
+    """Open the check row; make it in a vault that is still empty; move it to the newest key; miss no other key.
 
-    Raises ImproperlyConfigured, naming FERNET_KEYS, when the row does not open, or when it is missing
-    although something is sealed: the gateway must not start with such a key.
+    Raises ImproperlyConfigured, naming FERNET_KEYS, when the row does not open, when it is missing although
+    something is sealed, or when rows are under a key that is not set: the gateway must not start then.
     """
     cipher()
     with transaction.atomic():
@@ -23,10 +24,28 @@ def verify() -> None:
             _make()
         elif _needs_newest(row):
             KeyCheck.objects.filter(pk=1).update(proof=seal(row, "proof", PROOF))
+    if found := missing_keys():
+        raise ImproperlyConfigured(found)
+
+
+def missing_keys() -> str:
+    """Say which keys `FERNET_KEYS` lacks, how many rows need each, and the way out; nothing when it lacks none."""
+    lacking = standing.rows_without_key()
+    if not lacking:
+        return ""
+    needs = " ".join(
+        f"Key {id} is missing; rows under it: {', '.join(f'{table} {rows:,}' for table, rows in tables.items())}."
+        for id, tables in sorted(lacking.items())
+    )
+    return (
+        f"FERNET_KEYS lacks a key that is still in use. {needs} Put it back at the end of FERNET_KEYS and run "
+        "`manage.py rotate_vault_keys` before it is removed. If it is lost for good, name its id in FERNET_KEYS_LOST: "
+        "these rows then count as unreadable, one by one."
+    )
 
 
 def _make() -> None:
-    if any(model.objects.exists() for model in (Secret, VaultEntry, PendingRevocation)):
+    if any(model.objects.exists() for model in (Secret, VaultEntry, ServiceToken, PendingRevocation)):
         raise ImproperlyConfigured(
             "The vault holds sealed values but its key check row is gone. Restore the database from a backup."
         )
@@ -42,7 +61,9 @@ def _needs_newest(row: KeyCheck) -> bool:
             raise Unreadable("key check")
         return needs_reseal(row, "proof")
     except Unreadable:
+        if row.key_ids in keyring.given_up():
+            return True
         raise ImproperlyConfigured(
             "FERNET_KEYS does not open this database's vault. Set the keys it was sealed with (newest first); "
-            "after restoring a backup, restore the keys that belong to it."
+            f"after restoring a backup, restore the keys that belong to it. {missing_keys()}"
         ) from None

@@ -1,26 +1,20 @@
 """What is kept: admins' secrets, users' tokens, and tokens waiting to be revoked. Knows no HTTP."""
 
 import uuid
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import ClassVar
 
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from vault.fields import SealedTextField
 from vault.names import valid_ref
+from vault.rows import SealedModel, SealedQuerySet
 
-M = TypeVar("M", bound=models.Model)
-
-
-class SealedQuerySet(models.QuerySet[M]):
-    """Rows with sealed columns."""
-
-    def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: it would encrypt the SQL `CASE` expression in place of the value (C06)."""
-        raise TypeError("bulk_update destroys sealed columns; save the rows one by one")
+# Whose a service account's token is, in a PendingRevocation.
+NOBODY = 0
 
 
-class Secret(models.Model):
+class Secret(SealedModel):
     """An admin's value, referred to by name (`*_ref`), never read back."""
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -35,6 +29,7 @@ class Secret(models.Model):
     class Meta:
         ordering = ["name"]
         permissions = [("use_secret", "Can use secret")]
+        indexes: ClassVar = [models.Index(fields=["key_ids", "id"], name="secrets_by_key")]
 
     def __str__(self) -> str:
         return self.name
@@ -44,7 +39,7 @@ class Secret(models.Model):
         return str(self.uid)
 
 
-class VaultEntry(models.Model):
+class VaultEntry(SealedModel):
     """One user's tokens for one provider. No cascading keys: whoever is gone is found by `connections.cleanup`.
 
     `generation` grows with every write of the tokens; `lease_holder` and `lease_until` are the claim of
@@ -86,7 +81,22 @@ class VaultEntry(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user_id", "provider_uid"], name="one_entry_per_user_and_provider")
         ]
-        indexes: ClassVar = [models.Index(fields=["provider_uid", "refresh_due_at"], name="entries_due_per_provider")]
+        # The last three hold few rows each: they count what is not well without reading what is.
+        indexes: ClassVar = [
+            models.Index(fields=["provider_uid", "refresh_due_at"], name="entries_due_per_provider"),
+            models.Index(fields=["key_ids", "id"], name="entries_by_key"),
+            models.Index(
+                fields=["attention_reason"], condition=~models.Q(attention_reason=""), name="entries_needing_attention"
+            ),
+            models.Index(
+                fields=["attention_reason"], condition=models.Q(failing_since__isnull=False), name="entries_failing"
+            ),
+            models.Index(
+                fields=["attention_reason", "expires_at"],
+                condition=models.Q(refresh_token__isnull=True),
+                name="entries_without_renewal",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"connection {self.uid}"
@@ -96,8 +106,53 @@ class VaultEntry(models.Model):
         return f"{self.user_id}:{self.provider_uid}"
 
 
-class PendingRevocation(models.Model):
-    """Tokens that nobody may use any more and that the provider has not yet been told about."""
+class ServiceToken(SealedModel):
+    """The token that one MCP server's service account shares among all who call the server.
+
+    `fingerprint` is of all that decides where it comes from: a row with another one than its server's is of no use.
+    `generation` grows with every token, dropped ones included; the lease is as of a `VaultEntry`. `rejected_at`: when
+    the upstream last refused a token, so that it was replaced before its time; `is_refused`: the last failure was the
+    authorization server's refusal, which waiting does not heal.
+    """
+
+    server_uid = models.UUIDField(unique=True)
+    provider_uid = models.UUIDField(null=True, blank=True, db_index=True)
+    provider_fingerprint = models.CharField(max_length=64, blank=True)
+    fingerprint = models.CharField(max_length=64, blank=True)
+    access_token = SealedTextField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    obtained_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    refresh_due_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    rejected_at = models.DateTimeField(null=True, blank=True)
+    generation = models.BigIntegerField(default=1)
+    lease_holder = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=64, blank=True)
+    is_refused = models.BooleanField(default=False)
+
+    objects = SealedQuerySet["ServiceToken"].as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["key_ids", "id"], name="service_tokens_by_key")]
+
+    def __str__(self) -> str:
+        return f"service token of server {self.server_uid}"
+
+    def sealed_owner(self) -> str:
+        """Bind the token to its server."""
+        return str(self.server_uid)
+
+
+class PendingRevocation(SealedModel):
+    """Tokens that nobody may use any more and that the provider has not yet been told about.
+
+    A token that is settled is erased; `settled_as` is what that means for the outcome of both.
+    """
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user_id = models.BigIntegerField()
@@ -106,6 +161,7 @@ class PendingRevocation(models.Model):
     access_token = SealedTextField(null=True, editable=False)
     refresh_token = SealedTextField(null=True, editable=False)
     reason = models.CharField(max_length=40)
+    settled_as = models.CharField(max_length=16, blank=True, db_default="", default="")
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     try_at = models.DateTimeField(db_index=True)
@@ -114,6 +170,7 @@ class PendingRevocation(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["key_ids", "id"], name="revocations_by_key")]
 
     def __str__(self) -> str:
         return f"pending revocation {self.uid}"
@@ -123,7 +180,7 @@ class PendingRevocation(models.Model):
         return str(self.uid)
 
 
-class KeyCheck(models.Model):
+class KeyCheck(SealedModel):
     """The only row holds a known text under the newest key: the proof that `FERNET_KEYS` fits this database."""
 
     proof = SealedTextField(editable=False)

@@ -1,105 +1,107 @@
 """Re-encrypt what is sealed under an older key, while the gateway serves (contract §8, C05).
 
-Row by row: a value is replaced only while it is still the ciphertext that was read, so that no newer value is ever
-overwritten; whoever wrote meanwhile sealed under the newest key already. What was done stays done: a run that was cut
-off is simply started again.
+Row by row: the values of a row are replaced, and its keys stated, only while they are still the ciphertexts that were
+read, so that no newer value is ever overwritten; whoever wrote meanwhile sealed under the newest key already. What was
+done stays done: a run that was cut off goes on where it was, since it asks the index for rows under other keys.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 
-from django.apps import apps
-from django.db import models
-from django.db.models import BinaryField, Model
+from django.db.models import BinaryField, QuerySet
 from django.db.models.functions import Cast
 
-from vault import sealing
-from vault.fields import Sealed, SealedTextField
+from vault import keyring, sealing, standing
+from vault.fields import Sealed
+from vault.rows import NOTHING, UNREADABLE, SealedModel, actual, columns_of, joined, split, without_key
 
 BATCH = 200
 # Rows that a process with older keys wrote behind us are caught by another pass; one that never stops is an operator's.
 MOST_PASSES = 5
 
-SealedModel = type[Model]
+# Told after each batch: the table, how many of its rows were looked at, and how many there are to look at.
+Progress = Callable[[str, int, int], None]
 
 
-@dataclass(slots=True)
-class Standing:
-    """How many sealed values there are under the newest key, under older ones, and under none that is set."""
+def rotate(progress: Progress, *, rows_per_second: float = 0, trusting: bool = True) -> int:
+    """Bring every readable value under the newest key; return how many rows were written.
 
-    newest: int = 0
-    older: int = 0
-    unreadable: int = 0
-
-    def __add__(self, other: "Standing") -> "Standing":
-        return Standing(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
-
-
-def sealed_columns() -> dict[SealedModel, list[str]]:
-    """Return every model that has sealed columns, on whatever floor, and their names."""
-    found = {
-        model: [field.name for field in model._meta.local_fields if isinstance(field, SealedTextField)]
-        for model in apps.get_models()
-    }
-    return {model: columns for model, columns in found.items() if columns}
-
-
-def standing(model: SealedModel, columns: list[str]) -> Standing:
-    """Count the model's sealed values by the key that opens them."""
-    found = Standing()
-    for row in _rows(model, columns):
-        for column in columns:
-            if getattr(row, column) is not None:
-                state = _state(row, column)
-                setattr(found, state, getattr(found, state) + 1)
-    return found
-
-
-def rotate(progress: Callable[[str, int], None]) -> int:
-    """Bring every readable value under the newest key; return how many were re-encrypted.
-
-    `progress(table, how many so far)` is told after each batch in which something was.
+    `rows_per_second`: no faster than this; 0 for as fast as it goes. Not `trusting`, it looks at every row, whatever
+    key the row states.
     """
     total = 0
     for _ in range(MOST_PASSES):
-        done = sum(_rotate(model, columns, progress) for model, columns in sealed_columns().items())
+        done = sum(_rotate(model, progress, rows_per_second, trusting) for model in standing.sealed_models())
         total += done
         if not done:
             break
     return total
 
 
-def _rotate(model: SealedModel, columns: list[str], progress: Callable[[str, int], None]) -> int:
-    done = told = 0
-    for number, row in enumerate(_rows(model, columns), start=1):
-        done += sum(_reseal(row, column) for column in columns if _state(row, column) == "older")
-        if number % BATCH == 0 and done > told:
-            progress(model._meta.db_table, done)
-            told = done
-    if done > told:
-        progress(model._meta.db_table, done)
-    return done
+def astray(model: type[SealedModel]) -> int:
+    """Open every row and count those that are under a key that they do not state."""
+    found = 0
+    for row in _batches(model._base_manager.filter(key_ids__isnull=False)):
+        found += not split(actual(row, row.key_ids)) <= split(row.key_ids) | {UNREADABLE}
+    return found
 
 
-def _reseal(row: Model, column: str) -> bool:
-    """Put the new ciphertext in place of the one that was read; False when someone else was there first."""
-    read: Sealed = getattr(row, column)
-    same = type(row)._base_manager.annotate(as_read=Cast(column, BinaryField())).filter(pk=row.pk)
-    resealed = sealing.resealed(row, column)  # type: ignore[arg-type]
-    return bool(same.filter(as_read=read.ciphertext).update(**{column: resealed}))
+def _rotate(model: type[SealedModel], progress: Progress, rows_per_second: float, trusting: bool) -> int:
+    everything = standing.stated(model)
+    stale = {said: rows for said, rows in everything.items() if said not in (NOTHING, keyring.newest())}
+    todo = stale if trusting else everything
+    written = seen = 0
+    total, pause, due = sum(todo.values()), 1 / rows_per_second if rows_per_second else 0, time.monotonic()
+    for said in todo:
+        for row in _batches(model._base_manager.filter(**_states(said))):
+            written += _restate(row)
+            seen += 1
+            due += pause
+            time.sleep(max(0, due - time.monotonic()))
+            if seen % BATCH == 0:
+                progress(model._meta.db_table, seen, total)
+    if seen % BATCH:
+        progress(model._meta.db_table, seen, total)
+    return written
 
 
-def _state(row: Model, column: str) -> str:
-    try:
-        return "older" if sealing.needs_reseal(row, column) else "newest"  # type: ignore[arg-type]
-    except sealing.Unreadable:
-        return "unreadable"
+def _restate(row: SealedModel) -> bool:
+    """Bring a row under the newest key as far as it opens; False when nothing was to do or someone was faster."""
+    values: dict[str, Sealed] = {}
+    ids: set[str] = set()
+    for column in columns_of(type(row)):
+        try:
+            if sealing.needs_reseal(row, column):
+                values[column] = sealing.resealed(row, column)
+            if getattr(row, column) is not None:
+                ids.add(keyring.newest())
+        except sealing.Unreadable:
+            ids |= without_key(row.key_ids)
+    stated = joined(ids)
+    if not values and stated == row.key_ids:
+        return False
+    return bool(_as_read(row).update(**values, key_ids=stated))
 
 
-def _rows(model: SealedModel, columns: list[str]) -> Iterator[Model]:
-    """Yield the rows that hold something, in batches, so that no query and no memory grows with the table."""
-    holding = models.Q(*((f"{column}__isnull", False) for column in columns), _connector=models.Q.OR)
-    rows = model._base_manager.filter(holding).order_by("pk")
+def _as_read(row: SealedModel) -> QuerySet[SealedModel]:
+    rows = type(row)._base_manager.filter(pk=row.pk)
+    for column in columns_of(type(row)):
+        read: Sealed | None = getattr(row, column)
+        if read is None:
+            rows = rows.filter(**{f"{column}__isnull": True})
+        else:
+            rows = rows.annotate(**{f"{column}_as_read": Cast(column, BinaryField())})
+            rows = rows.filter(**{f"{column}_as_read": read.ciphertext})
+    return rows
+
+
+def _states(said: str | None) -> dict[str, object]:
+    return {"key_ids__isnull": True} if said is None else {"key_ids": said}
+
+
+def _batches(rows: QuerySet[SealedModel]) -> Iterator[SealedModel]:
+    """Yield the rows in batches, so that no query and no memory grows with the table."""
+    rows = rows.order_by("pk")
     last: object = None
     while batch := list((rows if last is None else rows.filter(pk__gt=last))[:BATCH]):
         yield from batch

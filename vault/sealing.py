@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from cryptography.fernet import InvalidToken
 
+from metrics import catalog
+from vault import keyring
 from vault.fields import Sealed, cipher
 
 
@@ -29,14 +31,22 @@ class Owned(Protocol):
 def seal(owner: Owned, column: str, value: str) -> Sealed:
     """Seal `value` for `owner`'s `column` under the newest key."""
     place = json.dumps([*_place(owner, column), value], separators=(",", ":"))
-    return Sealed(cipher().encrypt(place.encode()))
+    return Sealed(cipher().encrypt(place.encode()), keyring.newest())
 
 
 def open_sealed(owner: Owned, column: str) -> str | None:
-    """Open `owner`'s `column`; None when it holds nothing. Raises Unreadable."""
+    """Open `owner`'s `column`; None when it holds nothing. Raises Unreadable, which is counted."""
     sealed = getattr(owner, column)
     if sealed is None:
         return None
+    try:
+        return _opened(owner, column, sealed)
+    except Unreadable:
+        catalog.decrypt_failures.count(str(owner._meta.model_name))
+        raise
+
+
+def _opened(owner: Owned, column: str, sealed: object) -> str:
     if not isinstance(sealed, Sealed):
         raise Unreadable(f"{column} was never sealed")
     try:
@@ -49,23 +59,26 @@ def open_sealed(owner: Owned, column: str) -> str | None:
     return value
 
 
+def opens(owner: Owned, column: str) -> bool:
+    """Tell whether `owner`'s `column`, unless it is empty, can be opened; what is in it goes nowhere."""
+    try:
+        open_sealed(owner, column)
+    except Unreadable:
+        return False
+    return True
+
+
 def needs_reseal(owner: Owned, column: str) -> bool:
     """Tell whether the value opens under an older key only. Raises Unreadable when it opens under none."""
-    sealed = getattr(owner, column)
-    if sealed is None:
+    if open_sealed(owner, column) is None:
         return False
-    open_sealed(owner, column)
-    try:
-        cipher()._fernets[0].decrypt(sealed.ciphertext)
-    except InvalidToken:
-        return True
-    return False
+    return keyring.under(getattr(owner, column).ciphertext) != keyring.newest()
 
 
 def resealed(owner: Owned, column: str) -> Sealed:
     """Return the column's value under the newest key; the row is left as it is. Raises Unreadable."""
     open_sealed(owner, column)
-    return Sealed(cipher().rotate(getattr(owner, column).ciphertext))
+    return Sealed(cipher().rotate(getattr(owner, column).ciphertext), keyring.newest())
 
 
 def _place(owner: Owned, column: str) -> list[str]:

@@ -66,9 +66,10 @@ def describe(secret: Secret, *, actor: User) -> Secret:
     return secret
 
 
-def read(name: str, *, purpose: str) -> str:
+def read(name: str, *, purpose: str, is_recorded: bool = False) -> str:
     """Open the secret called `name` into memory, for `purpose` (`oauth-provider github`), audited.
 
+    `is_recorded`: the same piece of work has opened it, and recorded it, before; only a failure is recorded again.
     Raises SecretNotFound when there is none or it does not open.
     """
     secret = Secret.objects.filter(name=name).first()
@@ -80,7 +81,8 @@ def read(name: str, *, purpose: str) -> str:
     except Unreadable:
         trail.record("secret.unreadable", target_type="secret", target=name, result=trail.FAILED, purpose=purpose)
         raise SecretNotFound(name, "cannot be opened") from None
-    trail.record("secret.opened", target_type="secret", target=name, purpose=purpose)
+    if not is_recorded:
+        trail.record("secret.opened", target_type="secret", target=name, purpose=purpose)
     return value or ""
 
 

@@ -74,7 +74,8 @@ class IntrospectingVerifier:
             client_id=answer["client_id"],
             scopes=answer["scope"].split(),
             expires_at=answer["exp"],
-            subject=answer["username"],
+            # A client's own token (RFC 6749 section 4.4) is no user's.
+            subject=answer.get("username", answer["client_id"]),
             claims={"iss": self._configuration.issuer},
         )
 
@@ -103,7 +104,7 @@ def make_server(configuration: ResourceServer, resource: str) -> MCPServer[None]
 
 
 def whoami() -> str:
-    """Tell who you are to this server: the user name that the token's issuer vouches for."""
+    """Tell who you are to this server: the user name, or else the client, that the token's issuer vouches for."""
     token = get_access_token()
     if token is None or token.subject is None:
         raise RuntimeError("no verified token on this request")

@@ -2,6 +2,7 @@
 
 import zlib
 from datetime import datetime
+from typing import Any
 
 from django import template
 from django.utils import timezone
@@ -20,6 +21,15 @@ HUES = 12
 def request_id() -> str:
     """Return the id of the request being served, also where a page has no context (400, 500)."""
     return context.current().request_id
+
+
+@register.simple_tag(takes_context=True)
+def nav_link(context: dict[str, Any], path: str, words: str) -> SafeString:
+    """Return a link of the top bar; it is marked on its own page, and on those below as the section one is in."""
+    here = getattr(context.get("request"), "path", "")
+    current = {True: "page", False: "true"}[here == path] if here.startswith(path) else ""
+    mark = format_html(' aria-current="{}"', current) if current else ""
+    return format_html('<a href="{}"{}>{}</a>', path, mark, words)
 
 
 @register.filter

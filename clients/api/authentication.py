@@ -8,7 +8,10 @@ from rest_framework.request import Request
 from clients import activity, throttle, tokens
 from clients.models import ApiToken
 
-WHERE_TO_GET_ONE = "Make an API token with `manage.py create_token USER` and send it as `Authorization: Bearer TOKEN`."
+WHERE_TO_GET_ONE = (
+    "Make an API token on the page `/tokens/`, or with `manage.py create_token USER`, and send it as "
+    "`Authorization: Bearer TOKEN`."
+)
 
 
 class ApiTokenAuthentication(authentication.BaseAuthentication):

@@ -6,6 +6,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from connections.listing import Connection, Status
+from connections.models import DeviceState
 from connections.revocation import Outcome
 
 _CONNECTED = OpenApiExample(
@@ -34,6 +35,16 @@ _CODE = OpenApiExample(
         "verification_uri_complete": "https://auth.example.com/device?user_code=WDJB-MJHT",
         "expires_in": 900,
         "interval": 5,
+    },
+    response_only=True,
+)
+_DENIED = OpenApiExample(
+    "Denied at the provider",
+    {
+        "state": "denied",
+        "reason": "access_denied",
+        "detail": "You, or GitHub, said no. Nothing was connected. To connect after all, get a new code.",
+        "expires_at": "2026-01-02T03:19:05Z",
     },
     response_only=True,
 )
@@ -73,6 +84,16 @@ class DeviceSerializer(serializers.Serializer[Any]):
     verification_uri_complete = serializers.CharField(help_text="Empty where the provider has none.")
     expires_in = serializers.IntegerField()
     interval = serializers.IntegerField()
+
+
+@extend_schema_serializer(examples=[_DENIED])
+class DeviceStateSerializer(serializers.Serializer[Any]):
+    """How the caller's last code fares; never the code itself."""
+
+    state = serializers.ChoiceField(choices=DeviceState.choices)
+    reason = serializers.CharField(help_text="The provider's error code, or the gateway's; empty while all is well.")
+    detail = serializers.CharField(help_text="What happened and what to do, in words; empty while it waits.")
+    expires_at = serializers.DateTimeField()
 
 
 @extend_schema_serializer(examples=[_REVOKED])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
@@ -12,17 +13,19 @@ from rest_framework.viewsets import GenericViewSet
 from clients.api.errors import NotAnswered
 from clients.api.permissions import caller
 from clients.api.strict import NoFields
-from connections import device, listing, revocation
+from connections import device as codes
+from connections import device_words, listing, revocation
 from connections.api.filters import ORDERINGS, narrowed
 from connections.api.serializers import (
     AuthorizeSerializer,
     ConnectionSerializer,
     DeviceSerializer,
+    DeviceStateSerializer,
     DisconnectedSerializer,
 )
 from connections.destinations import disabled
 from connections.listing import Connection, Status
-from connections.models import DeviceRequest
+from connections.models import DeviceRequest, DeviceState
 from connections.refusals import ASK_ADMIN, Code, ConsentRefused
 
 LIST_PARAMETERS = [
@@ -84,10 +87,20 @@ class ConnectionViewSet(GenericViewSet):  # type: ignore[type-arg]
             text = f"{connection.display_name} offers no way to connect with a code: it has no endpoint for that."
             raise _not_available(connection, text, Code.DEVICE_NOT_AVAILABLE)
         try:
-            started = device.start(caller(request), connection.provider_uid, connection.wanted)
+            started = codes.start(caller(request), connection.provider_uid, connection.wanted)
         except ConsentRefused as refused:
             raise _as_api_error(refused) from None
         return Response(DeviceSerializer(_shown(started)).data, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(responses=DeviceStateSerializer)
+    @device.mapping.get
+    def device_state(self, request: Request, provider: str) -> Response:
+        """Return how the caller's last code fares; 404 when there is none, or its end is a while ago."""
+        connection = self._own(request, provider)
+        asked = codes.latest(caller(request), connection.provider_uid)
+        if asked is None:
+            raise NotFound
+        return Response(DeviceStateSerializer(_state(asked, connection)).data, headers={"Cache-Control": "no-store"})
 
     def _own(self, request: Request, provider: str) -> Connection:
         connection = listing.connection_of(caller(request), provider)
@@ -104,7 +117,7 @@ def _not_available(connection: Connection, text: str, code: str) -> ValidationEr
 
 
 def _shown(started: DeviceRequest) -> dict[str, object]:
-    code = device.user_code(started)
+    code = codes.user_code(started)
     if code is None:  # an administrator took the key away this very moment
         raise NotFound
     return {
@@ -113,6 +126,17 @@ def _shown(started: DeviceRequest) -> dict[str, object]:
         "verification_uri_complete": code.verification_uri_complete,
         "expires_in": round((code.expires_at - started.created_at).total_seconds()),
         "interval": round(code.interval),
+    }
+
+
+def _state(asked: DeviceRequest, connection: Connection) -> dict[str, object]:
+    state = asked.state_at(timezone.now())
+    said = () if state is DeviceState.PENDING else device_words.outcome(state, asked.reason, connection.display_name)
+    return {
+        "state": state.value,
+        "reason": asked.reason,
+        "detail": " ".join(part for part in said if part),
+        "expires_at": asked.expires_at,
     }
 
 

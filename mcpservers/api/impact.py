@@ -5,7 +5,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from clients.api.strict import StrictFields, StringList
+from clients.api.strict import Object, StrictFields, StringList
+from mcpservers import validation
 from providers.api.impact import ImpactSerializer
 from providers.validation import scope_findings
 
@@ -21,7 +22,29 @@ SCOPE_IMPACT_EXAMPLES = [
         response_only=True,
     ),
 ]
-__all__ = ["SCOPE_IMPACT_EXAMPLES", "ImpactSerializer", "RequiredScopesSerializer"]
+AUTH_IMPACT_EXAMPLES = [
+    OpenApiExample(
+        "To user mode",
+        {"auth": {"mode": "user_oauth", "provider_name": "github", "required_scopes": ["repo"]}},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "Three must connect",
+        {
+            "reconnects": 3,
+            "detail": "3 users who may use issues have to connect GitHub first; until then their calls are answered "
+            "with the link to do so. No connection is deleted.",
+        },
+        response_only=True,
+    ),
+]
+__all__ = [
+    "AUTH_IMPACT_EXAMPLES",
+    "AuthSerializer",
+    "SCOPE_IMPACT_EXAMPLES",
+    "ImpactSerializer",
+    "RequiredScopesSerializer",
+]
 
 
 class RequiredScopesSerializer(StrictFields):
@@ -34,4 +57,17 @@ class RequiredScopesSerializer(StrictFields):
         for _, sentence in scope_findings(scopes):
             raise ValidationError(ErrorDetail(sentence, "invalid_scopes"))
         checked: list[str] = scopes
+        return checked
+
+
+class AuthSerializer(StrictFields):
+    """How the server would authenticate."""
+
+    auth = Object()
+
+    def validate_auth(self, auth: Any) -> dict[str, Any]:
+        """Check it as the server would."""
+        for _, finding in validation.auth_findings(auth):
+            raise ValidationError(ErrorDetail(finding.messages[0], str(finding.code)))
+        checked: dict[str, Any] = auth
         return checked

@@ -2,11 +2,25 @@
 
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clients.api.strict import Object, StrictFields
 from mcpservers import authoring
 from mcpservers.models import MCPServer
+from mcpservers.tool_policy import reading
+
+
+@extend_schema_field({"type": "array", "items": {"type": "object", "additionalProperties": True}})
+class ShownTools(serializers.Field[Any, Any, Any, Any]):
+    """The tools that the caller may know of (`mcpservers.tool_policy`)."""
+
+    def __init__(self) -> None:
+        super().__init__(read_only=True, source="*")
+
+    def to_representation(self, value: MCPServer) -> list[dict[str, Any]]:
+        """Return them as the server listed them."""
+        return reading.tools_shown(self.context["request"].user, value)
 
 
 class MCPServerSerializer(StrictFields, serializers.ModelSerializer[MCPServer]):
@@ -14,7 +28,7 @@ class MCPServerSerializer(StrictFields, serializers.ModelSerializer[MCPServer]):
 
     auth = Object(required=False)
     config = Object(required=False)
-    tools = serializers.ListField(child=serializers.DictField(), read_only=True)
+    tools = ShownTools()
 
     class Meta:
         model = MCPServer
@@ -37,7 +51,7 @@ class MCPServerSerializer(StrictFields, serializers.ModelSerializer[MCPServer]):
 class ToolsSerializer(serializers.ModelSerializer[MCPServer]):
     """What the server was last seen to offer."""
 
-    tools = serializers.ListField(child=serializers.DictField(), read_only=True)
+    tools = ShownTools()
 
     class Meta:
         model = MCPServer

@@ -6,6 +6,7 @@ plan and token are remembered.
 
 import logging
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.db import DatabaseError
 from audit import context
 from clients import activity, addresses, throttle
 from clients.api.authentication import WHERE_TO_GET_ONE
-from mcpservers.dataplane import refusals, routing, serving, streams
+from mcpservers.dataplane import measured, refusals, reviewing, routing, serving, streams
 from mcpservers.dataplane.exchange import CallerGone, Exchange, Receive, Scope, Send
 from mcpservers.dataplane.routing import Caller, Plan, Refused
 from mcpservers.dataplane.visit import Visit
@@ -30,7 +31,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one HTTP request."""
     exchange = Exchange(scope, receive, send)
     address = addresses.judge(exchange.peer, exchange.header("x-forwarded-for"))
-    with context.serving(context.Request(exchange.request_id, address)):
+    with context.serving(context.Request(exchange.request_id, address)), measured.call(exchange):
         try:
             await _serve(exchange, scope)
         except CallerGone:
@@ -48,6 +49,9 @@ async def _serve(exchange: Exchange, scope: Scope) -> None:
     if exchange.method not in METHODS:
         allow = [(b"allow", b"POST, GET, DELETE")]
         await exchange.refuse(405, "method_not_allowed", "Use POST, GET or DELETE.", allow)
+    elif scope.get("http_version", "1.1") != "1.1":
+        detail = "Use HTTP/1.1: answers are streams. Behind nginx, set proxy_http_version 1.1."
+        await exchange.refuse(400, "http_version", detail)
     elif not _is_own_host(exchange.header("host")):
         await exchange.refuse(400, "invalid_host", f"This gateway is {settings.AIGW_BASE_URL}.")
     elif not _is_own_origin(exchange.header("origin")):
@@ -62,7 +66,10 @@ async def _visit(exchange: Exchange, caller: Caller | None) -> None:
     caller = caller or await _authenticate(exchange, token)
     plan = await _plan(exchange, caller) if caller else None
     if caller and plan:
-        await METHODS[exchange.method](Visit(exchange, plan, caller, token))
+        measured.known(caller, plan)
+        visit = Visit(exchange, plan, caller, token)
+        async with reviewing.looked_after(visit):
+            await METHODS[exchange.method](visit)
 
 
 async def _authenticate(exchange: Exchange, token: str) -> Caller | None:
@@ -111,10 +118,14 @@ def _bearer(header: str) -> str:
 
 def _is_own_host(host: str) -> bool:
     """Tell whether a Host header is that of our public address, whose scheme's own port may be written out."""
-    own = urlsplit(settings.AIGW_BASE_URL)
+    return host.lower() in _own_hosts(settings.AIGW_BASE_URL)
+
+
+@lru_cache(maxsize=4)
+def _own_hosts(base_url: str) -> tuple[str, str | None]:
+    own = urlsplit(base_url)
     name = own.netloc.lower()
-    usual = f"{name}:{443 if own.scheme == 'https' else 80}" if own.port is None else own.hostname
-    return host.lower() in (name, usual)
+    return name, f"{name}:{443 if own.scheme == 'https' else 80}" if own.port is None else own.hostname
 
 
 def _is_own_origin(origin: str) -> bool:

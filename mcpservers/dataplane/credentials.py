@@ -2,9 +2,8 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from uuid import UUID
-
-from django.utils import timezone
 
 from connections import activity, tokens
 from connections.database import run_in_thread
@@ -17,11 +16,14 @@ from connections.errors import (
     TokenError,
     TokenExpired,
 )
+from mcpservers.dataplane import service_credentials
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from mcpservers.dataplane.memory import Memory
 from mcpservers.dataplane.routing import Caller, Plan
+from mcpservers.dataplane.service_credentials import is_over
 from mcpservers.validation import HEADER_VALUE, header_problem
 from vault import secrets
+from vault.models import NOBODY
 
 # Opened tokens and keys live in memory for seconds only (contract §8).
 REMEMBER_SECONDS = 5.0
@@ -39,6 +41,7 @@ class Credential:
 
 
 NONE = Credential()
+_header_problem = lru_cache(maxsize=1024)(header_problem)
 _opened: Memory[tokens.UsableToken] = Memory(seconds=REMEMBER_SECONDS)
 _renewed_for_401: dict[tuple[int, UUID | None], tuple[int | None, float]] = {}
 _keys: Memory[str] = Memory(seconds=REMEMBER_SECONDS)
@@ -53,17 +56,18 @@ async def resolve(plan: Plan, caller: Caller, *, rejected: Credential | None = N
     if plan.mode == "user_oauth":
         token = await _user_token(plan, caller, rejected)
         return header_of(plan, token.access_token, token.generation)
-    raise Failure(
-        Reason.UpstreamUnavailable, f"The auth mode {plan.mode} is not supported yet.", "auth_mode_not_supported"
-    )
+    if plan.mode == "service_account_oauth":
+        shared = await service_credentials.token_of(plan, rejected.generation if rejected else None)
+        return header_of(plan, shared.access_token, shared.generation)
+    raise Failure(Reason.UpstreamUnavailable, f"The auth mode {plan.mode} is not known.", "auth_mode_not_supported")
 
 
 def may_renew(plan: Plan, caller: Caller, rejected: Credential) -> bool:
-    """Tell whether a refused token should be renewed: a user's, and not one that was renewed for a 401 just now.
+    """Tell whether a refused token should be renewed: ours to renew, and not one that was renewed for a 401 just now.
 
     An upstream that refuses every token would otherwise cost one refresh a call (B13).
     """
-    renewed = _renewed_for_401.get((caller.user_id, plan.provider_uid))
+    renewed = _renewed_for_401.get(_whose(plan, caller))
     is_fresh = renewed is not None and renewed[1] > time.monotonic() - RENEW_AGAIN_SECONDS
     return rejected.generation is not None and not (is_fresh and renewed and renewed[0] == rejected.generation)
 
@@ -71,10 +75,15 @@ def may_renew(plan: Plan, caller: Caller, rejected: Credential) -> bool:
 async def renew(plan: Plan, caller: Caller, rejected: Credential) -> Credential:
     """Return a newer credential than the one that the upstream has just refused. Raises Failure."""
     credential = await resolve(plan, caller, rejected=rejected)
-    _renewed_for_401[caller.user_id, plan.provider_uid] = (credential.generation, time.monotonic())
+    _renewed_for_401[_whose(plan, caller)] = (credential.generation, time.monotonic())
     while len(_renewed_for_401) > KEPT:
         _renewed_for_401.pop(next(iter(_renewed_for_401)))
     return credential
+
+
+def _whose(plan: Plan, caller: Caller) -> tuple[int, UUID | None]:
+    """Return what a token is kept under: a user and provider, or nobody and the server of a service account."""
+    return (caller.user_id, plan.provider_uid) if plan.mode == "user_oauth" else (NOBODY, plan.server_uid)
 
 
 async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -> tokens.UsableToken:
@@ -82,7 +91,8 @@ async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -
     if provider_uid is None:
         raise Failure(Reason.OAuthProviderNotFound, "OAuth provider not found", "gone")
     key = (caller.user_id, provider_uid, plan.required_scopes)
-    if rejected is not None:
+    kept = _opened.peek(key)
+    if rejected is not None or (kept is not None and is_over(kept.usable_until)):
         _opened.forget(key)
     try:
         token = await _opened.get(
@@ -96,9 +106,6 @@ async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -
         )
     except TokenError as exc:
         raise _failure(plan, exc) from None
-    if token.usable_until is not None and token.usable_until <= timezone.now():
-        _opened.forget(key)
-        return await _user_token(plan, caller, rejected)
     activity.entry_used(token.entry_pk)
     return token
 
@@ -115,7 +122,7 @@ async def _key(plan: Plan) -> str:
 
 def header_of(plan: Plan, value: str, generation: int | None) -> Credential:
     """Return the header that carries `value`; checked again at use: what is stored must not add headers (D03)."""
-    if problem := header_problem(plan.header_name, plan.header_prefix):
+    if problem := _header_problem(plan.header_name, plan.header_prefix):
         raise Failure(
             Reason.UpstreamUnavailable, f"The server's credential header is not usable: {problem}", "invalid_header"
         )

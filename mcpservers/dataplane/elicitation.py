@@ -20,6 +20,7 @@ from mcpservers.dataplane.exchange import Exchange
 from mcpservers.dataplane.jsonrpc import Failure
 from mcpservers.dataplane.routing import Caller, Plan
 from mcpservers.dataplane.sessions import Session
+from metrics import catalog
 
 URL_ELICITATION_REQUIRED = -32042
 KEEP_ALIVE = b": waiting for the user\n\n"
@@ -73,6 +74,7 @@ async def ask(exchange: Exchange, session: Session, plan: Plan, caller: Caller, 
     try:
         await exchange.start(200, [EVENT_STREAM, (b"mcp-session-id", session.id.encode())])
         await exchange.write(event({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params}))
+        catalog.consent_offers.count("elicitation")
         await _until_said_or_connected(exchange, said, connecting)
         return await _until_connected(exchange, connecting)
     finally:

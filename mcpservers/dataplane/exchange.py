@@ -1,7 +1,7 @@
 """One HTTP exchange with a caller: its headers and body in, an answer out."""
 
 import json
-import uuid
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -35,19 +35,27 @@ class Exchange:
         self.path: str = scope["path"]
         self.peer: str = (scope.get("client") or ("",))[0]
         self.raw_headers: RawHeaders = list(scope["headers"])
+        self._joined: dict[bytes, bytes] = {}
+        for name, value in self.raw_headers:
+            self._joined[name] = self._joined[name] + b", " + value if name in self._joined else value
         self.receive, self._send = receive, send
-        self.request_id = uuid.uuid4().hex
+        self.request_id = os.urandom(16).hex()
         self.has_answered = False
         self.is_event_stream = False
 
+    def send_through(self, look: Send) -> Send:
+        """Have whatever is sent pass `look` first; return what `look` hands it on to."""
+        before, self._send = self._send, look
+        return before
+
     def header(self, name: str) -> str:
         """Return a request header ("" when absent, joined with a comma when repeated)."""
-        wanted = name.encode()
-        return ", ".join(value.decode("latin-1") for key, value in self.raw_headers if key == wanted)
+        return self._joined.get(name.encode(), b"").decode("latin-1")
 
     async def body(self) -> bytes:
         """Read the whole request body. Raises BodyTooLarge, CallerGone."""
-        if (length := self.header("content-length")).isdigit() and int(length) > settings.AIGW_MAX_REQUEST_BYTES:
+        limit = settings.AIGW_MAX_REQUEST_BYTES
+        if (length := self.header("content-length")).isdigit() and int(length) > limit:
             raise BodyTooLarge
         chunks: list[bytes] = []
         size = 0
@@ -57,7 +65,7 @@ class Exchange:
                 raise CallerGone
             chunks.append(event.get("body", b""))
             size += len(chunks[-1])
-            if size > settings.AIGW_MAX_REQUEST_BYTES:
+            if size > limit:
                 raise BodyTooLarge
             if not event.get("more_body", False):
                 return b"".join(chunks)
@@ -65,7 +73,9 @@ class Exchange:
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Send the status and headers, with those that every answer carries."""
         self.has_answered = True
-        self.is_event_stream = (b"content-type", b"text/event-stream") in headers
+        self.is_event_stream = any(
+            name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
+        )
         own = [*ALWAYS, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
 

@@ -2,8 +2,6 @@
 
 import re
 
-from multidict import CIMultiDict, CIMultiDictProxy
-
 from mcpservers.dataplane.exchange import RawHeaders
 
 # RFC 9110 §7.6.1, and what the gateway or the HTTP client sets itself.
@@ -30,37 +28,50 @@ CALLERS_OWN = frozenset(
     }
 )
 CALLERS_OWN_PREFIXES = (b"proxy-", b"x-forwarded-", b"sec-", b"access-control-", b"cf-", b"x-aigw-")
-BACK = frozenset({"content-type", "content-encoding", "content-length", "content-language", "retry-after", "allow"})
-BACK_PREFIXES = ("mcp-",)
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Repeats an argument under the name that a tool's schema gives it (MCP 2026-07-28, "Custom Headers").
+PARAMETER_PREFIX = b"mcp-param-"
+STAYS = HOP_BY_HOP | CALLERS_OWN
+NONE: frozenset[bytes] = frozenset()
+BACK = frozenset(
+    {b"content-type", b"content-encoding", b"content-length", b"content-language", b"retry-after", b"allow"}
+)
+BACK_PREFIX = b"mcp-"
+SESSION = b"mcp-session-id"
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def to_upstream(raw: RawHeaders, *, callers_token: str) -> CIMultiDict[str]:
+def to_upstream(raw: RawHeaders, *, callers_token: str) -> RawHeaders:
     """Return the caller's headers that go upstream: never a credential, a cookie or the way that it came (D02).
 
-    A header that repeats the caller's own token anywhere is dropped whole (D01).
+    A header that repeats the caller's own token anywhere is dropped whole (D01), and so is a name with `_`, which
+    some servers read as `-`: it would stand beside, or in place of, the gateway's own (RFC 3875 §4.1.18).
     """
-    named = {name.strip().lower() for key, value in raw if key == b"connection" for name in value.split(b",")}
+    named = _named_by_connection(raw)
     token = callers_token.encode()
-    kept: CIMultiDict[str] = CIMultiDict()
-    for key, value in raw:
-        if key in HOP_BY_HOP or key in CALLERS_OWN or key in named or key.startswith(CALLERS_OWN_PREFIXES):
-            continue
-        if token and token in value:
-            continue
-        kept.add(key.decode("latin-1"), value.decode("latin-1"))
-    return kept
-
-
-def to_caller(upstream: CIMultiDictProxy[str]) -> RawHeaders:
-    """Return the upstream's headers that the caller may see, by an allow-list (D06)."""
-    named = {name.strip().lower() for value in upstream.getall("Connection", []) for name in value.split(",")}
     return [
-        (name.lower().encode("latin-1"), value.encode("utf-8", "surrogateescape"))
-        for name, value in upstream.items()
-        if _is_for_caller(name.lower()) and name.lower() not in named and not CONTROL.search(value)
+        (key, value)
+        for key, value in raw
+        if key not in STAYS
+        and not key.startswith(CALLERS_OWN_PREFIXES)
+        and key not in named
+        and (b"_" not in key or key.startswith(PARAMETER_PREFIX))
+        and not (token and token in value)
     ]
 
 
-def _is_for_caller(name: str) -> bool:
-    return (name in BACK or name.startswith(BACK_PREFIXES)) and name != "mcp-session-id"
+def to_caller(raw: RawHeaders) -> RawHeaders:
+    """Return the upstream's headers that the caller may see, by an allow-list (D06)."""
+    named = _named_by_connection(raw)
+    return [
+        (key, value)
+        for key, value in raw
+        if (key in BACK or (key.startswith(BACK_PREFIX) and key != SESSION))
+        and key not in named
+        and not CONTROL.search(value)
+    ]
+
+
+def _named_by_connection(raw: RawHeaders) -> frozenset[bytes]:
+    """Return the headers that belong to the connection because its own header says so (RFC 9110 §7.6.1)."""
+    values = [value for key, value in raw if key == b"connection"]
+    return frozenset(name.strip().lower() for value in values for name in value.split(b",")) if values else NONE

@@ -2,7 +2,8 @@
 
 A call without a token is answered with `InputRequiredResult`: one URL-mode `elicitation/create` and a
 `requestState` of ours. The client opens the link and retries at once; the retry is held until the consent is
-there, then the call is made as it was: without our fields, and with the upstream's own round restored.
+there, then the call is made as it was: without our fields, and with the upstream's own round restored. While the
+user takes their time, question and retry alternate, `MAX_QUESTIONS` times at the most.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ MARK = "aigw1."
 PURPOSE = "request state"
 LIFETIME_SECONDS = 3600
 ROUND = ("requestState", "inputResponses")
+# Clients give up after ten rounds with an error of their own, in which the link is lost: ours must come before it.
+MAX_QUESTIONS = 8
 
 
 class ForeignState(Exception):
@@ -32,24 +35,26 @@ class ForeignState(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A call that comes back: as it was first meant, and whether the user said no."""
+    """A call that comes back: as it was first meant, whether the user said no, and how often they have been asked."""
 
     message: Message
     is_declined: bool
+    asked: int
 
 
 def is_declared(message: Message) -> bool:
     """Tell whether this very request says that its client can open links, and may be answered in this way."""
-    declared = message.params.get("_meta", {}).get(CLIENT_CAPABILITIES_META_KEY)
+    meta = message.params.get("_meta")
+    declared = meta.get(CLIENT_CAPABILITIES_META_KEY) if isinstance(meta, dict) else None
     elicitation = declared.get("elicitation") if isinstance(declared, dict) else None
     opens_links = isinstance(elicitation, dict) and isinstance(elicitation.get("url"), dict)
     return opens_links and message.is_modern and message.method in INPUT_REQUIRED_METHODS
 
 
-def offer(message: Message, plan: Plan, caller: Caller, *, link: str, text: str) -> dict[str, Any]:
-    """Return the `InputRequiredResult` that asks the user to open `link`."""
+def offer(message: Message, plan: Plan, caller: Caller, *, link: str, text: str, asked: int = 0) -> dict[str, Any]:
+    """Return the `InputRequiredResult` that asks the user to open `link`, who was `asked` so often before."""
     own_round = {name: message.params[name] for name in ROUND if name in message.params}
-    bound = [*_binding(message, plan, caller), own_round]
+    bound = [*binding(message, plan, caller), asked + 1, own_round]
     packed = b85encode(zlib.compress(json.dumps(bound, separators=(",", ":")).encode())).decode("ascii")
     elicitation = {"method": "elicitation/create", "params": {"mode": "url", "message": text, "url": link}}
     return {
@@ -66,19 +71,19 @@ def retry_of(message: Message, plan: Plan, caller: Caller) -> Retry | None:
         return None
     try:
         packed = open_text(PURPOSE, state.removeprefix(MARK), max_age_seconds=LIFETIME_SECONDS)
-        *bound, own_round = json.loads(zlib.decompress(b85decode(packed)))
+        *bound, asked, own_round = json.loads(zlib.decompress(b85decode(packed)))
     except (Unreadable, ValueError, zlib.error):
         raise ForeignState from None
-    if bound != _binding(message, plan, caller):
+    if bound != binding(message, plan, caller):
         raise ForeignState
     said = message.params.get("inputResponses")
     said = said.get(KEY) if isinstance(said, dict) else None
     is_declined = isinstance(said, dict) and said.get("action") in {"decline", "cancel"}
     params = {name: value for name, value in message.params.items() if name not in ROUND} | own_round
-    return Retry(replace(message, params=params), is_declined)
+    return Retry(replace(message, params=params), is_declined, asked)
 
 
-def _binding(message: Message, plan: Plan, caller: Caller) -> list[Any]:
+def binding(message: Message, plan: Plan, caller: Caller) -> list[Any]:
     """Return what a state is good for: this user, server, method and parameters (`_meta` may differ by retry)."""
     meant = {name: value for name, value in message.params.items() if name not in {*ROUND, "_meta"}}
     digest = hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).hexdigest()

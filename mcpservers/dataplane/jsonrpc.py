@@ -9,6 +9,9 @@ from mcp_types import PROTOCOL_VERSION_META_KEY
 from mcp_types.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 from mcp_types.jsonrpc import UNSUPPORTED_PROTOCOL_VERSION as UNSUPPORTED_VERSION
 
+from mcpservers.dataplane import unambiguous
+from mcpservers.dataplane.unambiguous import ENVELOPE, Ambiguous
+
 __all__ = [
     "HEADER_MISMATCH",
     "INVALID_PARAMS",
@@ -19,6 +22,7 @@ __all__ = [
 ]
 
 SESSION_NOT_FOUND = -32001
+NAMING = frozenset({"name", "uri", "arguments", "_meta"})
 NAME_PARAMETER = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 Id = str | int | float | None
 
@@ -34,6 +38,8 @@ class Reason(Enum):
     UpstreamUnavailable = (-32015, 502, "UNAVAILABLE")
     SecretNotFound = (-32016, 200, "FAILED_PRECONDITION")
     UpstreamCredentialMissing = (-32017, 200, "FAILED_PRECONDITION")
+    RateLimited = (-32019, 429, "RESOURCE_EXHAUSTED")
+    ToolHeldForReview = (-32018, 200, "FAILED_PRECONDITION")
 
     @property
     def code(self) -> int:
@@ -57,7 +63,8 @@ NEEDS_CONSENT = frozenset({Reason.OAuthConnectionRequired, Reason.OAuthTokenExpi
 class Failure(Exception):
     """A call that the gateway ends itself, with everything `error.data` needs.
 
-    `http_status` replaces the one of `reason` where the contract allows two (502, 504).
+    `http_status` replaces the one of `reason` where the contract allows two (502, 504). `retry_after_seconds` says when
+    the same call may work.
     """
 
     def __init__(
@@ -67,10 +74,12 @@ class Failure(Exception):
         detail: str = "",
         scopes: tuple[str, ...] = (),
         http_status: int | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.reason, self.message, self.detail, self.scopes = reason, message, detail, scopes
         self.http_status = http_status or reason.http_status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class MalformedMessage(Exception):
@@ -117,7 +126,9 @@ class Message:
 def read(body: bytes) -> Message:
     """Read one message. Raises MalformedMessage for anything else: no JSON, a batch, a wrong envelope."""
     try:
-        decoded = json.loads(body, parse_constant=_refuse_constant)
+        decoded = unambiguous.read(body)
+    except Ambiguous as exc:
+        raise MalformedMessage(INVALID_REQUEST, str(exc)) from None
     except (ValueError, RecursionError):
         raise MalformedMessage(PARSE_ERROR, "The body is not JSON.") from None
     if isinstance(decoded, list):
@@ -133,11 +144,20 @@ def read(body: bytes) -> Message:
         raise MalformedMessage(INVALID_REQUEST, "method must be a string and params an object.", id)
     if not method and not ({"result", "error"} & decoded.keys()):
         raise MalformedMessage(INVALID_REQUEST, "The message has no method.", id)
+    _refuse_two_readings(decoded, method, params or {}, id)
     return Message(method=method, id=id, has_id="id" in decoded, params=params or {}, answer=decoded.get("result"))
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _refuse_two_readings(envelope: dict[str, Any], method: str, params: dict[str, Any], id: Id) -> None:
+    """See to it that the upstream cannot find another method or tool in the message than is judged here."""
+    try:
+        unambiguous.refuse_lookalikes(envelope.keys(), ENVELOPE)
+        if method in NAME_PARAMETER:
+            unambiguous.refuse_lookalikes(params.keys(), NAMING)
+    except Ambiguous as exc:
+        raise MalformedMessage(INVALID_REQUEST, str(exc), id) from None
+    if method == "tools/call" and not isinstance(params.get("name"), str):
+        raise MalformedMessage(INVALID_PARAMS, "params.name must be a string: the tool to call.", id)
 
 
 def result(id: Id, value: dict[str, Any]) -> dict[str, Any]:

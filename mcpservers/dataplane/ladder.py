@@ -8,14 +8,16 @@ from mcpservers.dataplane.sessions import Session
 from mcpservers.dataplane.visit import Visit
 
 
-async def offer(visit: Visit, message: Message, session: Session | None, failure: Failure) -> Credential | None:
-    """Offer consent on the best rung that this caller can take.
+async def offer(
+    visit: Visit, message: Message, session: Session | None, failure: Failure, *, asked: int = 0
+) -> Credential | None:
+    """Offer consent on the best rung that this caller can take; `asked` counts the questions of earlier rounds.
 
     Returns the credential when the call may go on, on the event stream that has begun; None when it was answered.
     Raises `failure` where only the last rung is left.
     """
     plan, caller = visit.plan, visit.caller
-    is_useless = plan.consent_delivery != "auto" or elicitation.ended(failure)
+    is_useless = plan.consent_delivery != "auto" or elicitation.ended(failure) or asked >= input_required.MAX_QUESTIONS
     is_modern = input_required.is_declared(message)
     if is_useless or not (is_modern or elicitation.is_declared(session)):
         raise failure
@@ -23,9 +25,9 @@ async def offer(visit: Visit, message: Message, session: Session | None, failure
     if link is None:
         raise failure
     if is_modern:
-        asked = input_required.offer(message, plan, caller, link=link, text=failure.message)
+        question = input_required.offer(message, plan, caller, link=link, text=failure.message, asked=asked)
         data = consent_offer.error_data(failure, plan, link)
-        result = {**asked, "_meta": {consent_offer.META_KEY: data}}
+        result = {**question, "_meta": {consent_offer.META_KEY: data}}
         await visit.exchange.answer(200, jsonrpc.result(message.id, result))
         return None
     assert session is not None  # noqa: S101 - only a session can have declared it

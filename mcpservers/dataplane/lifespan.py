@@ -1,47 +1,55 @@
-"""What the data plane holds while the gateway runs: one pooled, guarded HTTP session per event loop."""
+"""What the data plane holds while the gateway runs: one pooled, guarded HTTP client per event loop."""
 
 import asyncio
 import weakref
+from collections.abc import Awaitable, Callable
 
-import aiohttp
 from django.conf import settings
 
-from outbound.streaming import guarded_client_session
+from outbound.http1.client import Client
 
-_sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = weakref.WeakKeyDictionary()
+_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = weakref.WeakKeyDictionary()
 
 
 _kept: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+_stoppers: list[Callable[[], Awaitable[None]]] = []
+
+
+def on_stop(stopper: Callable[[], Awaitable[None]]) -> None:
+    """Have `stopper` awaited when a loop stops, before its HTTP client closes."""
+    _stoppers.append(stopper)
 
 
 async def start() -> None:
-    """Open the session of the running loop, to be kept until `stop`."""
+    """Make the client of the running loop, to be kept until `stop`."""
     _kept.add(asyncio.get_running_loop())
     http()
 
 
 async def stop() -> None:
-    """Close the session of the running loop, and every connection that it kept."""
+    """Close the client of the running loop, and every connection that it kept."""
     _kept.discard(asyncio.get_running_loop())
-    session = _sessions.pop(asyncio.get_running_loop(), None)
-    if session is not None:
-        await session.close()
+    for stopper in _stoppers:
+        await stopper()
+    client = _clients.pop(asyncio.get_running_loop(), None)
+    if client is not None:
+        await client.close()
 
 
 async def stop_unless_kept() -> None:
-    """Close the session of a loop that lasts for one call only: outside a running gateway."""
+    """Close the client of a loop that lasts for one call only: outside a running gateway."""
     if asyncio.get_running_loop() not in _kept:
         await stop()
 
 
-def http() -> aiohttp.ClientSession:
-    """Return the session of the running loop, opened when it is first needed."""
+def http() -> Client:
+    """Return the client of the running loop, made when it is first needed."""
     loop = asyncio.get_running_loop()
-    if loop not in _sessions:
-        _sessions[loop] = guarded_client_session(
-            connect_timeout_seconds=settings.AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS,
+    client = _clients.get(loop)
+    if client is None:
+        client = _clients[loop] = Client(
+            connect_seconds=settings.AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS,
             limit=settings.AIGW_UPSTREAM_CONNECTIONS,
-            limit_per_host=settings.AIGW_UPSTREAM_CONNECTIONS_PER_SERVER,
-            keepalive_timeout_seconds=15,
+            limit_per_origin=settings.AIGW_UPSTREAM_CONNECTIONS_PER_SERVER,
         )
-    return _sessions[loop]
+    return client

@@ -3,7 +3,12 @@
 from typing import Any
 
 from mcp_types import PROTOCOL_VERSION_META_KEY
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
+from mcp_types.version import (
+    HANDSHAKE_PROTOCOL_VERSIONS,
+    KNOWN_PROTOCOL_VERSIONS,
+    LATEST_HANDSHAKE_VERSION,
+    LATEST_MODERN_VERSION,
+)
 
 from mcpservers.dataplane import consent_offer
 from mcpservers.dataplane.jsonrpc import Failure, Message
@@ -37,8 +42,9 @@ def unsupported_version(message: Message, plan: Plan, header: str) -> dict[str, 
 
 def is_connect_call(message: Message, plan: Plan) -> bool:
     """Tell whether this calls the gateway's own tool, which is offered while nothing was ever cached."""
-    own = not any(tool.get("name") == CONNECT_TOOL for tool in plan.tools)
-    return message.method == "tools/call" and message.name == CONNECT_TOOL and own
+    if plan.mode != "user_oauth" or message.method != "tools/call" or message.name != CONNECT_TOOL:
+        return False
+    return not any(tool.get("name") == CONNECT_TOOL for tool in plan.tools)
 
 
 async def answer(message: Message, plan: Plan, caller: Caller, failure: Failure) -> dict[str, Any]:
@@ -82,8 +88,9 @@ def _discover(plan: Plan) -> dict[str, Any]:
 
 
 def _supported(plan: Plan) -> list[str]:
+    """Return what a caller may speak: what the server does, and 2026-07-28, from which the gateway bridges."""
     seen: list[str] | None = plan.capabilities.get("supported_versions")
-    return seen or list(KNOWN_PROTOCOL_VERSIONS)
+    return sorted({*seen, LATEST_MODERN_VERSION}) if seen else list(KNOWN_PROTOCOL_VERSIONS)
 
 
 def _handshake_versions(plan: Plan) -> list[str]:

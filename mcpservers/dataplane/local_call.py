@@ -15,7 +15,7 @@ from mcp.shared.inbound import encode_header_value, find_invalid_x_mcp_header, m
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
-from mcpservers.dataplane import lifespan
+from mcpservers.dataplane import lifespan, passthrough
 from mcpservers.dataplane.app import PREFIX, application
 from mcpservers.dataplane.opening import read_response
 from mcpservers.dataplane.routing import Caller
@@ -33,20 +33,27 @@ class CallRefused(Exception):
         self.status, self.code, self.detail = status, code, detail
 
 
-def call_tool(user: User, server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call a tool as `user` and return the JSON-RPC response: `result` or `error`, verbatim. Raises CallRefused."""
-    return async_to_sync(_call_tool)(user, server_name, tool, arguments)
+def call_tool(
+    user: User, server_name: str, tool: str, arguments: dict[str, Any], own_credential: str | None = None
+) -> dict[str, Any]:
+    """Call a tool as `user` and return the JSON-RPC response: `result` or `error`, verbatim. Raises CallRefused.
+
+    `own_credential` is the caller's for the upstream, as it came in `X-Upstream-Authorization`.
+    """
+    return async_to_sync(_call_tool)(user, server_name, tool, arguments, own_credential)
 
 
-async def _call_tool(user: User, server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def _call_tool(
+    user: User, server_name: str, tool: str, arguments: dict[str, Any], own_credential: str | None
+) -> dict[str, Any]:
+    door = _Door(Caller(user.pk, user.get_username()), server_name, own_credential)
     try:
-        return await _exchange(user, server_name, tool, arguments)
+        return await _exchange(door, server_name, tool, arguments)
     finally:
         await lifespan.stop_unless_kept()
 
 
-async def _exchange(user: User, server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    door = _Door(Caller(user.pk, user.get_username()), server_name)
+async def _exchange(door: "_Door", server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     params: dict[str, Any] = {"name": tool, "arguments": arguments}
     server = await MCPServer.objects.filter(name=server_name).only("capabilities", "tools").afirst()
     if server and LATEST_MODERN_VERSION in server.capabilities.get("supported_versions", []):
@@ -64,8 +71,9 @@ def _routing_headers(server: MCPServer, tool: str, arguments: dict[str, Any]) ->
 class _Door:
     """In-process requests to the data plane for a caller whom we know already."""
 
-    def __init__(self, caller: Caller, server_name: str) -> None:
+    def __init__(self, caller: Caller, server_name: str, own_credential: str | None) -> None:
         self._caller, self._path = caller, PREFIX + server_name
+        self._own = {} if own_credential is None else {passthrough.NAME.lower(): own_credential}
 
     async def modern(self, method: str, params: dict[str, Any], routing: dict[str, str]) -> dict[str, Any]:
         """Make a request of 2026-07-28: no session, and headers that repeat what it names."""
@@ -104,7 +112,12 @@ class _Door:
         self, method: str, message: dict[str, Any] | None, fields: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         body = b"" if message is None else json.dumps(message).encode()
-        sent = {"host": urlsplit(settings.AIGW_BASE_URL).netloc, "content-type": "application/json", **fields}
+        sent = {
+            "host": urlsplit(settings.AIGW_BASE_URL).netloc,
+            "content-type": "application/json",
+            **self._own,
+            **fields,
+        }
         sent["accept"] = "application/json, text/event-stream"
         scope = {
             "type": "http",

@@ -4,9 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from multidict import CIMultiDict
-
-from mcpservers.dataplane import relay
+from mcpservers.dataplane import jsonrpc, relay
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from mcpservers.dataplane.relay import Call
@@ -16,7 +14,7 @@ from mcpservers.dataplane.upstream import Answer, Interrupted
 
 OPENING_ID = "aigateway-open"
 MAX_ANSWER_BYTES = 1_000_000
-ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+ACCEPT = [(b"accept", b"application/json, text/event-stream"), (b"content-type", b"application/json")]
 
 
 async def ensure_open(session: Session, plan: Plan, caller: Caller, credential: Credential) -> None:
@@ -39,7 +37,7 @@ async def _open(session: Session, plan: Plan, caller: Caller, credential: Creden
     version = version if isinstance(version, str) else ""
     opened = replace(session, upstream_id=upstream_id, upstream_protocol_version=version)
     done = _post({"jsonrpc": "2.0", "method": "notifications/initialized"})
-    done.headers["MCP-Protocol-Version"] = version or session.protocol_version
+    done.headers.append((b"mcp-protocol-version", (version or session.protocol_version).encode()))
     async with relay.forwarded(done, plan, caller, opened, credential) as answer:
         if answer.status >= 400:
             raise _refused(f"http_{answer.status}")
@@ -47,7 +45,7 @@ async def _open(session: Session, plan: Plan, caller: Caller, credential: Creden
 
 
 def _post(message: dict[str, Any]) -> Call:
-    return Call("POST", CIMultiDict(ACCEPT), json.dumps(message, separators=(",", ":")).encode())
+    return Call("POST", list(ACCEPT), json.dumps(message, separators=(",", ":")).encode())
 
 
 async def _result(answer: Answer) -> dict[str, Any]:
@@ -63,7 +61,7 @@ async def _result(answer: Answer) -> dict[str, Any]:
     return result
 
 
-def read_response(body: bytes, content_type: str, id: str) -> dict[str, Any]:
+def read_response(body: bytes, content_type: str, id: jsonrpc.Id) -> dict[str, Any]:
     """Return the JSON-RPC response with this id out of a JSON body or an event stream; {} when it is not there."""
     for text in _events(body) if content_type.startswith("text/event-stream") else [body]:
         try:

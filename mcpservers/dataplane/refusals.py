@@ -10,23 +10,23 @@ from connections.database import run_in_thread
 from mcpservers.dataplane.routing import Caller
 
 ONE_EVENT_PER_SECONDS = 60.0
-_recorded: OrderedDict[tuple[int, str], float] = OrderedDict()
+_recorded: OrderedDict[tuple[int, str, str], float] = OrderedDict()
 
 
-async def record(caller: Caller, server_name: str) -> None:
-    """Audit that a caller may not use a server, at most once a minute for the same two."""
-    key, now = (caller.user_id, server_name), time.monotonic()
+async def record(caller: Caller, server_name: str, action: str = "mcp.refused", **data: str) -> None:
+    """Audit that a caller may not use a server, or one of its tools; at most once a minute for the same two."""
+    key, now = (caller.user_id, server_name, action), time.monotonic()
     if now - _recorded.get(key, -ONE_EVENT_PER_SECONDS) < ONE_EVENT_PER_SECONDS:
         return
     _recorded[key] = now
     while len(_recorded) > 10_000:
         _recorded.popitem(last=False)
-    await run_in_thread(_record, caller, server_name)
+    await run_in_thread(_record, caller, server_name, action, data)
 
 
-def _record(caller: Caller, server_name: str) -> None:
+def _record(caller: Caller, server_name: str, action: str, data: dict[str, str]) -> None:
     user = User.objects.filter(pk=caller.user_id).first()
-    trail.record("mcp.refused", actor=user, target_type="mcp_server", target=server_name, result=trail.REFUSED)
+    trail.record(action, actor=user, target_type="mcp_server", target=server_name, result=trail.REFUSED, **data)
 
 
 def where(error: BaseException) -> str:

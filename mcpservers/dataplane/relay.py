@@ -1,23 +1,24 @@
 """Bytes in, bytes out: forward one request with a credential, stream the answer, let go of it whatever happens."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 
-from multidict import CIMultiDict
-
-from mcpservers.dataplane import credentials, headers, upstream
+from mcpservers.dataplane import credentials, headers, passthrough, upstream
 from mcpservers.dataplane.credentials import Credential
-from mcpservers.dataplane.exchange import Exchange
+from mcpservers.dataplane.exchange import Exchange, RawHeaders
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from mcpservers.dataplane.routing import Caller, Plan
 from mcpservers.dataplane.sessions import Session
 
 logger = logging.getLogger(__name__)
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+VERSION = b"mcp-protocol-version"
+# Whoever calls, these servers see the caller's own credential.
+PERSONAL = frozenset({"user_oauth", "token_passthrough"})
+# A call that is over sooner needs nobody to watch whether its caller is still there.
+WATCH_AFTER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,54 +26,86 @@ class Call:
     """What is sent on: the method, the caller's headers that may pass, and the body as it came."""
 
     method: str
-    headers: CIMultiDict[str] = field(repr=False)
+    headers: RawHeaders = field(repr=False)
     body: bytes | None = field(repr=False)
     is_listening: bool = False
+    is_repeatable: bool = False
 
 
-def call_of(exchange: Exchange, token: str, body: bytes | None, *, is_listening: bool = False) -> Call:
+def call_of(
+    exchange: Exchange, token: str, body: bytes | None, *, is_listening: bool = False, is_repeatable: bool = False
+) -> Call:
     """Return what of the caller's request goes upstream."""
-    return Call(exchange.method, headers.to_upstream(exchange.raw_headers, callers_token=token), body, is_listening)
+    passed = headers.to_upstream(exchange.raw_headers, callers_token=token)
+    return Call(exchange.method, passed, body, is_listening, is_repeatable)
 
 
-@asynccontextmanager
-async def forwarded(
-    call: Call, plan: Plan, caller: Caller, session: Session | None, credential: Credential
-) -> AsyncIterator[upstream.Answer]:
-    """Send the call on; after a 401 to a user's token, renew it once and send the same bytes once more (contract §6).
+class forwarded:
+    """Send the call on; after a 401 to a token of ours, renew it once and send the same bytes once more (contract §6).
 
     Raises Failure: no answer, or a second 401. The upstream's own 401 never reaches the caller: it names the
-    upstream's authorization server, with which the caller has no business.
+    upstream's authorization server, with which the caller has no business. The answer is closed with the block.
     """
-    async with AsyncExitStack() as stack:
-        answer = await stack.enter_async_context(_send(call, plan, session, credential))
-        if answer.status == 401 and credentials.may_renew(plan, caller, credential):
-            await stack.aclose()
+
+    __slots__ = ("_answer", "_asked")
+
+    def __init__(self, call: Call, plan: Plan, caller: Caller, session: Session | None, credential: Credential) -> None:
+        self._asked = (call, plan, caller, session, credential)
+
+    async def __aenter__(self) -> upstream.Answer:
+        call, plan, caller, session, credential = self._asked
+        self._answer = await _send(call, plan, caller, session, credential)
+        if self._answer.status == 401:
+            self._answer.close()
+            if not credentials.may_renew(plan, caller, credential):
+                raise rejected(plan)
             renewed = await credentials.renew(plan, caller, credential)
-            answer = await stack.enter_async_context(_send(call, plan, session, renewed))
-        if answer.status == 401:
-            raise _rejected(plan)
-        yield answer
+            self._answer = await _send(call, plan, caller, session, renewed)
+            if self._answer.status == 401:
+                self._answer.close()
+                raise rejected(plan)
+        return self._answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answer.close()
 
 
-def _send(
-    call: Call, plan: Plan, session: Session | None, credential: Credential
-) -> contextlib.AbstractAsyncContextManager[upstream.Answer]:
-    sent = call.headers.copy()
+async def _send(
+    call: Call, plan: Plan, caller: Caller, session: Session | None, credential: Credential
+) -> upstream.Answer:
+    replaced: dict[bytes, str] = {}
     if credential.name:
-        sent.popall(credential.name, None)
-        sent[credential.name] = credential.value
+        replaced[credential.name.lower().encode()] = credential.value
     if session is not None and session.upstream_id:
-        sent["Mcp-Session-Id"] = session.upstream_id
-    if session is not None and session.upstream_protocol_version and "MCP-Protocol-Version" in sent:
-        sent["MCP-Protocol-Version"] = session.upstream_protocol_version
-    return upstream.send(call.method, plan.url, sent, call.body, is_listening=call.is_listening)
+        replaced[headers.SESSION] = session.upstream_id
+    if session is not None and session.upstream_protocol_version and _names(call.headers, VERSION):
+        replaced[VERSION] = session.upstream_protocol_version
+    sent = [field for field in call.headers if field[0] not in replaced]
+    sent += [(name, value.encode("latin-1", "replace")) for name, value in replaced.items()]
+    return await upstream.send(
+        call.method,
+        plan.url,
+        sent,
+        call.body,
+        owner=(plan.server_uid, caller.user_id if plan.mode in PERSONAL else None),
+        is_listening=call.is_listening,
+        is_repeatable=call.is_repeatable,
+    )
 
 
-def _rejected(plan: Plan) -> Failure:
+def _names(fields: RawHeaders, name: bytes) -> bool:
+    return any(key == name for key, _ in fields)
+
+
+def rejected(plan: Plan) -> Failure:
+    """Return what ends a call whose credential the upstream refuses, though it is as new as can be."""
     if plan.mode == "user_oauth":
         text = f"{plan.name} no longer accepts your {plan.provider_label} sign-in. Reconnect to go on."
         return Failure(Reason.OAuthTokenExpired, text, "upstream_rejected", plan.required_scopes)
+    if plan.mode == "token_passthrough":
+        return passthrough.rejected(plan.name)
     text = f"{plan.name} does not accept the gateway's credential. Ask the admin of this server."
     return Failure(Reason.UpstreamUnavailable, text, "credential_rejected")
 
@@ -85,7 +118,7 @@ async def pass_on(answer: upstream.Answer, exchange: Exchange, session_id: str |
     if exchange.has_answered:
         await _pass_on_as_events(answer, exchange)
         return
-    sent = headers.to_caller(answer.headers)
+    sent = headers.to_caller(answer.raw_headers)
     if session_id is not None:
         sent.append((b"mcp-session-id", session_id.encode()))
     await exchange.start(answer.status, sent)
@@ -107,7 +140,10 @@ async def _pass_on_as_events(answer: upstream.Answer, exchange: Exchange) -> Non
 
 async def _pass_on_pieces(answer: upstream.Answer, exchange: Exchange) -> None:
     try:
-        async for piece in answer.pieces():
+        while piece := await answer.piece():
+            if answer.is_read:
+                await exchange.write(piece, more=False)
+                return
             await exchange.write(piece)
     except upstream.Interrupted as exc:
         # Without the closing piece the server cuts the connection: the caller sees that the answer is not whole.
@@ -116,20 +152,39 @@ async def _pass_on_pieces(answer: upstream.Answer, exchange: Exchange) -> None:
     await exchange.write(b"", more=False)
 
 
-@asynccontextmanager
-async def until_caller_leaves(exchange: Exchange) -> AsyncIterator[None]:
+class until_caller_leaves:
     """Cancel the block when the caller closes the connection, so that the upstream's is closed too (D13)."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine always runs in a task
-    watch = asyncio.create_task(_caller_left(exchange))
-    watch.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not watch.done() or watch.cancelled() or task.uncancel() > 0:
-            raise
-    finally:
+
+    __slots__ = ("_exchange", "_task", "_timer", "_watch")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._timer.cancel()
+        watch = self._watch
+        if watch is None:
+            return False
+        has_left = watch.done() and not watch.cancelled()
         watch.cancel()
+        return kind is asyncio.CancelledError and has_left and self._task.uncancel() == 0
+
+    def _begin(self) -> None:
+        self._watch = asyncio.create_task(_caller_left(self._exchange))
+        self._watch.add_done_callback(self._end)
+
+    def _end(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled():
+            self._task.cancel()
 
 
 async def _caller_left(exchange: Exchange) -> None:

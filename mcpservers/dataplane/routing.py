@@ -1,6 +1,6 @@
 """Who calls, and which server they mean: an immutable plan, remembered for moments, dropped at once on a change."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,8 @@ from clients import rights, tokens
 from connections.database import run_in_thread
 from mcpservers.dataplane.memory import Memory
 from mcpservers.models import MCPServer
+from mcpservers.tool_policy import reading
+from mcpservers.tool_policy.rules import Policy
 from providers.models import OAuthProvider
 
 REMEMBER_SECONDS = 30.0
@@ -34,6 +36,7 @@ class Plan:
     server_uid: UUID
     name: str
     url: str
+    transport: str
     enabled: bool
     mode: str
     header_name: str
@@ -46,6 +49,7 @@ class Plan:
     consent_delivery: str
     capabilities: dict[str, Any] = field(repr=False)
     tools: list[dict[str, Any]] = field(repr=False)
+    policy: Policy | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,13 @@ def _read_caller(token: str) -> Caller:
 
 def _read_plan(user_id: int, name: str) -> Plan | Refused:
     user = User.objects.filter(pk=user_id).first()
-    server = MCPServer.objects.filter(name=name).first()
+    server = reading.with_policies(MCPServer.objects.filter(name=name), user).first() if user else None
     if user is None or server is None:
         return Refused(exists=False)
     if not rights.may(user, "use", server):
         return Refused(exists=rights.may(user, "view", server))
-    return plan_of(server)
+    plan, policy = plan_of(server), reading.policy_for(user, server)
+    return replace(plan, policy=policy, tools=policy.visible(plan.tools)) if policy else plan
 
 
 def _label(server: MCPServer) -> str:
@@ -108,6 +113,7 @@ def plan_of(server: MCPServer) -> Plan:
         server_uid=server.uid,
         name=server.name,
         url=server.url,
+        transport=server.transport,
         enabled=server.enabled,
         mode=server.mode,
         header_name=header.get("header_name", "Authorization"),

@@ -3,16 +3,22 @@
 from django.conf import settings
 
 from mcpservers.dataplane import (
-    credentials,
+    admission,
     elicitation,
     input_required,
     jsonrpc,
     ladder,
+    listing,
     local,
+    measured,
     opening,
+    policing,
+    privacy,
     relay,
     waiting,
 )
+from mcpservers.dataplane.admission import LISTENING
+from mcpservers.dataplane.bridging import crossing
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.exchange import BodyTooLarge
 from mcpservers.dataplane.input_required import ForeignState
@@ -21,7 +27,23 @@ from mcpservers.dataplane.protocol import header_mismatch
 from mcpservers.dataplane.sessions import Session, sessions
 from mcpservers.dataplane.visit import SESSION_HEADER, Visit
 
-LISTENING = frozenset({"subscriptions/listen"})
+# What may be sent again when a kept connection turns out to be closed (D21): it only reads.
+WITHOUT_EFFECT = frozenset(
+    {
+        "ping",
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "prompts/get",
+        "resources/list",
+        "resources/read",
+        "resources/templates/list",
+        "completion/complete",
+    }
+)
+
+# What a client says of itself is kept with its session, in the database and in memory.
+MAX_HELLO_BYTES = 64 * 1024
 
 
 async def post(visit: Visit) -> None:
@@ -31,8 +53,12 @@ async def post(visit: Visit) -> None:
         return
     message, body = message_and_body
     try:
+        if (turn := admission.of_user(visit, message)) is not None:
+            await turn
         async with relay.until_caller_leaves(visit.exchange):
-            await _serve(visit, message, body)
+            seen = listing.of_request(visit, message)
+            await _serve(seen, message, body)
+            listing.require_whole(seen)
     except Failure as failure:
         await visit.fail(failure, message)
 
@@ -53,6 +79,11 @@ async def _read(visit: Visit) -> tuple[Message, bytes] | None:
     if visit.token and visit.token.encode() in body:
         text = "The message holds your gateway token. It was not sent on; revoke the token if a model has seen it."
         await exchange.answer(400, jsonrpc.error(message.id, jsonrpc.INVALID_REQUEST, text))
+        return None
+    measured.message(message, len(body))
+    if message.method == "initialize" and len(body) > MAX_HELLO_BYTES:
+        text = f"An initialize request may have {MAX_HELLO_BYTES:,} bytes: the gateway remembers it with the session."
+        await exchange.answer(413, jsonrpc.error(message.id, jsonrpc.INVALID_REQUEST, text))
         return None
     if mismatch := header_mismatch(message, exchange):
         await exchange.answer(400, jsonrpc.error(message.id, jsonrpc.HEADER_MISMATCH, mismatch))
@@ -93,7 +124,7 @@ async def _serve_retry(visit: Visit, message: Message, body: bytes) -> None:
         try:
             await waiting.until_connected(visit.plan, visit.caller, seconds=seconds)
         except Failure as failure:
-            await ladder.offer(visit, retry.message, None, failure)
+            await ladder.offer(visit, retry.message, None, failure, asked=retry.asked)
             return
     await _call(visit, retry.message, retry.message.encoded(), None, may_offer=not retry.is_declined)
 
@@ -101,8 +132,10 @@ async def _serve_retry(visit: Visit, message: Message, body: bytes) -> None:
 async def _call(
     visit: Visit, message: Message, body: bytes, session: Session | None, *, may_offer: bool = True
 ) -> None:
+    if await policing.refused(visit, message):
+        return
     try:
-        credential = await credentials.resolve(visit.plan, visit.caller)
+        credential = await visit.credential()
     except Failure as failure:
         if not await _answered_here(visit, message, session, failure):
             if not may_offer:
@@ -111,7 +144,7 @@ async def _call(
             if offered is not None:
                 await _forward(visit, message, body, session, offered)
         return
-    if visit.plan.mode == "user_oauth" and local.is_connect_call(message, visit.plan):
+    if local.is_connect_call(message, visit.plan):
         answer = local.already_connected(message, visit.plan)
         await visit.exchange.answer(200, jsonrpc.result(message.id, answer))
         return
@@ -121,14 +154,33 @@ async def _call(
 async def _forward(
     visit: Visit, message: Message, body: bytes, session: Session | None, credential: Credential
 ) -> None:
+    if (turn := admission.at_server(visit, credential)) is not None:
+        await turn
+    if await crossing.crossed(visit, message, session, credential):
+        return
     if session is not None:
         await opening.ensure_open(session, visit.plan, visit.caller, credential)
-    call = relay.call_of(visit.exchange, visit.token, body, is_listening=message.method in LISTENING)
+    call = relay.call_of(
+        visit.exchange,
+        visit.token,
+        body,
+        is_listening=message.method in LISTENING,
+        is_repeatable=message.method in WITHOUT_EFFECT,
+    )
+    is_private = privacy.is_due(message, visit.plan)
+    if is_private:
+        call = privacy.uncompressed(call)
     async with relay.forwarded(call, visit.plan, visit.caller, session, credential) as answer:
+        if crossing.may_be_refusal(message, visit, answer):
+            await crossing.crossed_after(visit, message, credential, answer)
+            return
         if message.method == "initialize" and not message.is_modern and answer.status == 200:
             session = await _adopt(visit, message, answer.headers.get(SESSION_HEADER, ""))
         if session is not None and answer.status == 404:
             await sessions.end(session)
+        if is_private and answer.status == 200:
+            await privacy.pass_on(answer, visit.exchange, message)
+            return
         await relay.pass_on(answer, visit.exchange, session.id if session is not None else None)
 
 

@@ -1,6 +1,7 @@
 """Serve a session's stream (GET) and its end (DELETE)."""
 
-from mcpservers.dataplane import credentials, elicitation, jsonrpc, opening, relay, waiting
+from mcpservers.dataplane import admission, elicitation, jsonrpc, listing, opening, relay, waiting
+from mcpservers.dataplane.bridging import crossing
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.elicitation import EVENT_STREAM, KEEP_ALIVE, KEEP_ALIVE_SECONDS
 from mcpservers.dataplane.jsonrpc import Failure
@@ -15,8 +16,10 @@ async def get(visit: Visit) -> None:
         await visit.no_such_session(NO_MESSAGE)
         return
     try:
+        if (turn := admission.of_user(visit, None)) is not None:
+            await turn
         async with relay.until_caller_leaves(visit.exchange):
-            await _listen(visit, session)
+            await _listen(listing.of_stream(visit), session)
     except Failure as failure:
         if failure.reason in jsonrpc.NEEDS_CONSENT and not visit.exchange.has_answered:
             text = "There is no stream to listen to until you are connected."
@@ -33,12 +36,13 @@ async def delete(visit: Visit) -> None:
         return
     if session is not None:
         await sessions.end(session)
+        await crossing.ended(session)
         if not session.upstream_id:
             await visit.exchange.answer(204)
             return
     try:
         visit.require_enabled()
-        await _pass(visit, session, await credentials.resolve(visit.plan, visit.caller))
+        await _pass(visit, session, await visit.credential())
     except Failure as failure:
         await visit.fail(failure, NO_MESSAGE)
 
@@ -46,7 +50,7 @@ async def delete(visit: Visit) -> None:
 async def _listen(visit: Visit, session: Session | None) -> None:
     visit.require_enabled()
     try:
-        credential = await credentials.resolve(visit.plan, visit.caller)
+        credential = await visit.credential()
     except Failure as failure:
         if session is None or failure.reason not in jsonrpc.NEEDS_CONSENT or not elicitation.is_declared(session):
             raise
@@ -71,10 +75,14 @@ async def _hold(visit: Visit, session: Session) -> Credential:
 
 
 async def _pass(visit: Visit, session: Session | None, credential: Credential) -> None:
+    if (turn := admission.at_server(visit, credential)) is not None:
+        await turn
+    if visit.exchange.method == "GET" and await crossing.listened(visit, session, credential):
+        return
     if session is not None:
         await opening.ensure_open(session, visit.plan, visit.caller, credential)
     is_listening = visit.exchange.method == "GET"
-    call = relay.call_of(visit.exchange, visit.token, None, is_listening=is_listening)
+    call = relay.call_of(visit.exchange, visit.token, None, is_listening=is_listening, is_repeatable=True)
     async with relay.forwarded(call, visit.plan, visit.caller, session, credential) as answer:
         if session is not None and answer.status == 404:
             await sessions.end(session)

@@ -1,23 +1,21 @@
 """One request to an upstream MCP server, streaming: its headers, then its bytes as they come.
 
 Three limits, each its own (D12): to connect, to the first byte (the answer's headers), and between two pieces.
-Nothing is sent twice, and no redirect is followed.
+Nothing that may have an effect is sent twice, and no redirect is followed.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable
+from time import perf_counter
+from types import TracebackType
 
-import aiohttp
 from django.conf import settings
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from mcpservers.dataplane import lifespan
+from mcpservers.dataplane import circuits, lifespan, stopwatch
+from mcpservers.dataplane.exchange import RawHeaders
 from mcpservers.dataplane.jsonrpc import Failure, Reason
-from outbound.errors import OutboundError, RedirectRefused, TimedOut
-from outbound.streaming import map_client_error
-
-NO_DEFAULTS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+from outbound.errors import InvalidAnswer, OutboundError, RedirectRefused, TimedOut
+from outbound.http1 import client
 
 
 class Interrupted(Exception):
@@ -25,68 +23,109 @@ class Interrupted(Exception):
 
 
 class Answer:
-    """An upstream's answer: `status`, `headers`, and `pieces()` of its body."""
+    """An upstream's answer: `status`, `headers`, and `pieces()` of its body. Closed when its block ends."""
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_seconds: float | None) -> None:
-        self._response, self._idle_seconds = response, idle_seconds
-        self.status, self.headers = response.status, response.headers
+    def __init__(self, answer: client.Answer) -> None:
+        self._answer = answer
+        self.status, self.raw_headers = answer.status, answer.headers
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """Return the headers to look things up in; `raw_headers` are the same as they came, names in lower case."""
+        pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw_headers)
+        return CIMultiDictProxy(CIMultiDict(pairs))
+
+    async def piece(self) -> bytes:
+        """Return the next bytes of the body, untouched; b"" at its end. Raises Interrupted."""
+        began = perf_counter()
+        try:
+            return await self._answer.read()
+        except OutboundError as exc:
+            raise Interrupted(type(exc).__name__) from None
+        finally:
+            stopwatch.waited_for_upstream(began)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, untouched. Raises Interrupted."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._idle_seconds) as idle:
-                async for piece, _ in self._response.content.iter_chunks():
-                    if self._idle_seconds is not None:
-                        idle.reschedule(None)
-                    if piece:
-                        yield piece
-                    if self._idle_seconds is not None:
-                        idle.reschedule(loop.time() + self._idle_seconds)
-        except (TimeoutError, aiohttp.ClientError, OutboundError) as exc:
-            raise Interrupted(type(exc).__name__) from None
+        while piece := await self.piece():
+            yield piece
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises Interrupted, also when it is longer than `limit` bytes."""
         body = bytearray()
-        async for piece in self.pieces():
+        while piece := await self.piece():
             body += piece
             if len(body) > limit:
                 raise Interrupted("too large")
         return bytes(body)
 
+    @property
+    def is_read(self) -> bool:
+        """Tell whether the whole body has been handed over."""
+        return self._answer.is_read
 
-@asynccontextmanager
+    def close(self) -> None:
+        """Let go: a connection whose answer was read to its end is kept, any other is closed."""
+        self._answer.close()
+
+    async def __aenter__(self) -> "Answer":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 async def send(
-    method: str, url: str, headers: CIMultiDict[str], body: bytes | None, *, is_listening: bool = False
-) -> AsyncIterator[Answer]:
-    """Send one request; the answer is closed, and its connection freed, when the block ends.
+    method: str,
+    url: str,
+    headers: RawHeaders,
+    body: bytes | None,
+    *,
+    owner: Hashable,
+    is_listening: bool = False,
+    is_repeatable: bool = False,
+) -> Answer:
+    """Send one request; whoever takes the answer closes it.
 
-    `is_listening` waits without limit: the stream of a GET or a subscription may stay silent for hours.
+    `owner` is whose credential goes along: no connection serves two of them. `is_listening` waits without limit: the
+    stream of a GET or a subscription may stay silent for hours. `is_repeatable` lets a request without effect be sent
+    again when the upstream closed a kept connection under it.
     Raises Failure `UpstreamUnavailable` when there is no answer at all.
     """
     first_byte = None if is_listening else settings.AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
     idle = None if is_listening else settings.AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS
+    began = perf_counter()
     try:
-        async with asyncio.timeout(first_byte):
-            response = await lifespan.http().request(
-                method, url, data=body, headers=headers, allow_redirects=False, skip_auto_headers=NO_DEFAULTS
+        with circuits.guarding(url) as circuit:
+            answer = await lifespan.http().send(
+                method,
+                url,
+                headers,
+                body,
+                owner=owner,
+                first_byte_seconds=first_byte,
+                idle_seconds=idle,
+                is_repeatable=is_repeatable,
             )
-    except (TimeoutError, aiohttp.ClientError, OutboundError, OSError, ValueError) as exc:
+            circuit.answered(answer.status)
+    except OutboundError as exc:
         raise _unavailable(exc) from None
-    try:
-        yield Answer(response, idle)
     finally:
-        response.close() if not response.content.at_eof() else response.release()
+        stopwatch.waited_for_upstream(began)
+    return Answer(answer)
 
 
-def _unavailable(exc: Exception) -> Failure:
-    error = TimedOut("") if isinstance(exc, TimeoutError) else map_client_error(exc)
-    if isinstance(error, TimedOut) or isinstance(exc, aiohttp.ServerTimeoutError):
+def _unavailable(error: OutboundError) -> Failure:
+    if isinstance(error, TimedOut):
         return Failure(Reason.UpstreamUnavailable, "The MCP server did not answer in time.", "timeout", http_status=504)
     if isinstance(error, RedirectRefused):
         text = "The MCP server answered with a redirect, which the gateway does not follow."
         return Failure(Reason.UpstreamUnavailable, text, "redirect_refused")
+    if isinstance(error, InvalidAnswer):
+        text = "The MCP server sent an answer that is not valid HTTP. Nothing is known of the call's effect."
+        return Failure(Reason.UpstreamUnavailable, text, "invalid_answer")
     return Failure(
         Reason.UpstreamUnavailable,
         "The MCP server cannot be reached. Nothing is known of the call's effect.",

@@ -2,9 +2,10 @@
 
 import asyncio
 import weakref
+from time import perf_counter
 
 from changes import counter
-from mcpservers.dataplane import credentials
+from mcpservers.dataplane import credentials, stopwatch
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.jsonrpc import NEEDS_CONSENT, Failure
 from mcpservers.dataplane.routing import Caller, Plan
@@ -45,8 +46,11 @@ async def until_connected(plan: Plan, caller: Caller, *, seconds: float) -> Cred
             left = deadline - bell.loop.time()
             if failure.reason not in NEEDS_CONSENT or left <= 0:
                 raise
+        began = perf_counter()
         try:
             async with asyncio.timeout(min(left, LOOK_AGAIN_SECONDS)):
                 await bell.wait()
         except TimeoutError:
             pass
+        finally:
+            stopwatch.waited_for_user(began)

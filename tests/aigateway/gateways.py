@@ -34,6 +34,11 @@ def worker(*, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return _run([sys.executable, "-m", "celery", "-A", "aigateway", "worker", "-P", "threads", "-c", "1"], env)
 
 
+def web(*, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a web process that is expected to refuse."""
+    return _run([sys.executable, "-m", "uvicorn", "aigateway.asgi:application", "--port", "0"], env)
+
+
 def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
 

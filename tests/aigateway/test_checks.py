@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from django.core.checks import ERROR, CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from aigateway import checks, starting
@@ -52,6 +55,8 @@ def test_the_settings_of_the_tests_are_safe(settings: Settings) -> None:
         ("aigateway.E007", {"AIGW_OUTBOUND_ALLOW": ["http://mcp.internal"]}),
         ("aigateway.E008", {"AIGW_OUTBOUND_CA_BUNDLE": "/nowhere/ca.pem"}),
         ("aigateway.E011", {"REDIS_URL": "http://127.0.0.1:6379"}),
+        ("aigateway.E012", {"AIGW_METRICS_ALLOW": ["10.0.0.0/99"]}),
+        ("aigateway.E013", {"AIGW_METRICS_DIR": "/nowhere"}),
         ("aigateway.W001", {"DATABASE_URL": "postgresql://x/y", "REDIS_URL": ""}),
     ],
 )
@@ -96,6 +101,28 @@ def test_a_process_refuses_to_run_with_an_unsafe_setting(settings: Settings) -> 
     settings.AIGW_TRUSTED_PROXIES = ["*"]
     with pytest.raises(ImproperlyConfigured, match=r"\(aigateway\.E005\).*'\*' is no network"):
         starting.verify()
+
+
+@pytest.mark.django_db
+def test_a_process_refuses_to_run_on_the_tables_of_an_older_version() -> None:
+    ((app, newest),) = MigrationLoader(connection).graph.leaf_nodes("vault")
+    MigrationRecorder(connection).record_unapplied(app, newest)
+    with pytest.raises(ImproperlyConfigured, match=r"lacks migrations: 1\..*`manage.py migrate`"):
+        starting.verify()
+
+
+@pytest.mark.django_db
+def test_a_process_runs_on_the_tables_of_a_newer_version() -> None:
+    MigrationRecorder(connection).record_applied("vault", "9999_of_a_newer_version")
+    starting.verify()
+
+
+def test_a_web_process_says_what_a_new_database_needs(tmp_path: Path) -> None:
+    done = gateways.web(env=gateways.environment(tmp_path))
+    assert done.returncode != 0
+    assert "refusing to start" in done.stderr
+    assert "Run `manage.py migrate` first" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.threat("G10")

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
-from mcpservers.models import MCPServer
+from mcpservers.models import GroupToolPolicy, MCPServer, ToolPolicy
 from providers.models import OAuthProvider
 from tests import factories
 from tests.api import client_of, send
@@ -73,7 +73,7 @@ def alices(alice: User) -> None:
 
 
 def stored() -> list[object]:
-    models = (OAuthProvider, MCPServer, Secret, VaultEntry, User)
+    models = (OAuthProvider, MCPServer, ToolPolicy, GroupToolPolicy, Secret, VaultEntry, User)
     return [list(model._default_manager.order_by("pk").values()) for model in models]
 
 

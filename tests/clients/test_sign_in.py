@@ -1,12 +1,15 @@
+import asyncio
 from http.cookies import SimpleCookie
 
 import pytest
 from axes.helpers import get_lockout_response
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client, RequestFactory
 
 from clients import throttle
+from clients.session_store import SessionStore
 from tests.factories import PASSWORD
 
 WRONG = "not the password"
@@ -226,3 +229,31 @@ def test_the_record_of_a_wrong_password_holds_no_secret(browser: Client, alice: 
     kept = " ".join(str(value) for value in vars(attempt).values())
     assert "c4nary" not in kept
     assert attempt.ip_address == "192.0.2.1"
+
+
+@pytest.mark.threat("C01")
+def test_the_database_does_not_hold_the_cookie(browser: Client, alice: User) -> None:
+    sign_in(browser, "alice")
+    cookie, [row] = cookie_of(browser), Session.objects.all()
+    assert cookie not in (row.session_key, row.session_data, str(row.get_decoded()))
+    thief = with_cookie(Client(SERVER_NAME="gateway.test"), row.session_key)
+    assert thief.get("/connections/").status_code == 302, "what the database holds signs nobody in"
+    sign_out(browser)
+    assert not Session.objects.filter(pk=row.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_async_session_is_the_same(alice: User) -> None:
+    async def walk() -> None:
+        made = SessionStore()
+        await made.aset("seen", 1)
+        await made.asave()
+        assert made.session_key is not None
+        assert await SessionStore().aexists(made.session_key)
+        again = SessionStore(made.session_key)
+        assert await again.aget("seen") == 1
+        await again.adelete()
+        assert not await again.aexists(made.session_key)
+        assert await SessionStore(made.session_key).aload() == {}
+
+    asyncio.run(walk())

@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit.models import Event
 from connections import cleanup, tasks
 from connections.cleanup import Collected
-from connections.models import ConsentRequest
+from connections.models import ConsentRequest, ProviderHealth, ProviderSlot
 from connections.revocation import disconnect
 from providers.models import OAuthProvider
 from tests import factories
@@ -58,7 +58,7 @@ def test_a_tombstone_stays_until_its_last_token_is_revoked(
     PendingRevocation.objects.update(try_at=timezone.now())
     tasks.retry_revocations.apply()
     assert cleanup.collect_orphans() == Collected(tombstones=1)
-    assert upstream.revoked[1:] == BOTH
+    assert upstream.revoked == BOTH * 2
 
 
 @pytest.mark.threat("B17")
@@ -67,6 +67,20 @@ def test_a_tombstone_stays_while_an_answer_may_be_on_its_way(rotating: OAuthProv
     assert cleanup.collect_orphans() == Collected()
     factories.bury(rotating)
     assert cleanup.collect_orphans() == Collected(tombstones=1)
+
+
+def test_how_a_provider_fared_goes_with_its_tombstone(rotating: OAuthProvider) -> None:
+    other = factories.make_provider("other")
+    for provider in (rotating, other):
+        ProviderHealth.objects.create(provider_uid=provider.uid, consecutive_failures=1)
+        ProviderSlot.objects.create(provider_uid=provider.uid, number=0)
+    rotating.delete()
+    cleanup.collect_orphans()
+    assert ProviderHealth.objects.count() == 2, "an answer may be on its way"
+    factories.bury(rotating)
+    cleanup.collect_orphans()
+    left = [model.objects.get().provider_uid for model in (ProviderHealth, ProviderSlot)]
+    assert left == [other.uid, other.uid]
 
 
 @pytest.mark.threat("B19")

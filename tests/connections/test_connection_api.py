@@ -133,3 +133,14 @@ def test_a_list_takes_as_many_queries_for_many_as_for_one(
     client.get(CONNECTIONS)
     with django_assert_max_num_queries(8):
         assert client.get(CONNECTIONS).json()["count"] == 10
+
+
+@pytest.mark.parametrize("action", ["", "authorize/", "device/"])
+def test_a_disabled_provider_that_the_caller_holds_nothing_of_is_not_there(action: str, alice: User, bob: User) -> None:
+    """Contract §4: listed is what is enabled, and what the caller holds an entry of; the rest is a 404."""
+    provider = factories.make_provider(enabled=False)
+    factories.make_vault_entry(bob, provider)
+    method = "post" if action else "get"
+    assert send(alice, method, f"{CONNECTIONS}github/{action}").status_code == 404
+    assert send(alice, "get", CONNECTIONS).json()["count"] == 0
+    assert send(bob, method, f"{CONNECTIONS}github/{action}").status_code == (400 if action else 200)

@@ -334,8 +334,8 @@ def test_pages_carry_no_inline_script_or_style(alices: Client, alice: User, path
     assert parser.found == []
 
 
-def test_the_root_leads_to_connections(browser: Client) -> None:
-    assert browser.get("/")["Location"] == "/connections/"
+def test_the_root_leads_a_stranger_to_the_sign_in_page_and_back(browser: Client) -> None:
+    assert browser.get("/")["Location"] == "/sign-in/?next=/"
 
 
 def test_only_who_may_enter_is_shown_the_admin(alices: Client, alice: User) -> None:

@@ -399,3 +399,16 @@ def test_the_device_code_is_nowhere_to_be_seen(
     with database.cursor() as cursor:
         cursor.execute("select * from connections_devicerequest")
         assert DEVICE_CODE not in repr(cursor.fetchall())
+
+
+def test_the_client_secret_is_recorded_once_however_often_is_asked(
+    alice: User, coded: OAuthProvider, code_side: TokenEndpoint
+) -> None:
+    devices.start(alice, coded)
+    for _ in range(4):
+        devices.say(code_side, "authorization_pending")
+        devices.wait_and_poll()
+    assert Event.objects.filter(action="secret.opened").count() == 1
+    devices.wait_and_poll()
+    assert VaultEntry.objects.exists()
+    assert Event.objects.filter(action="secret.opened").count() == 1

@@ -58,8 +58,36 @@ def test_a_stranger_gets_no_code(db: None) -> None:
 
 
 def test_get_changes_nothing(alice: User, coded: OAuthProvider, code_side: TokenEndpoint) -> None:
-    assert send(alice, "get", DEVICE).status_code == 405
+    assert send(alice, "get", DEVICE).status_code == 404
     assert code_side.requests == []
+
+
+@pytest.mark.spec("RFC 8628", "3.5")
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [("access_denied", "denied", "said no"), ("expired_token", "expired", "ran out"), ("odd", "failed", "ended this")],
+)
+def test_whoever_asked_learns_what_came_of_it(
+    error: str, state: str, words: str, alice: User, bob: User, coded: OAuthProvider, code_side: TokenEndpoint
+) -> None:
+    send(alice, "post", DEVICE)
+    waiting = send(alice, "get", DEVICE)
+    assert (waiting.json()["state"], waiting.json()["reason"], waiting.json()["detail"]) == ("pending", "", "")
+    assert waiting["Cache-Control"] == "no-store"
+    devices.say(code_side, error)
+    wait_and_poll()
+    ended = send(alice, "get", DEVICE).json()
+    assert (ended["state"], ended["reason"]) == (state, error)
+    assert words in ended["detail"]
+    assert USER_CODE not in str(ended) + waiting.content.decode()
+    assert DEVICE_CODE not in str(ended) + waiting.content.decode()
+    assert send(bob, "get", DEVICE).status_code == 404
+
+
+def test_a_code_that_was_used_is_connected(alice: User, coded: OAuthProvider, code_side: TokenEndpoint) -> None:
+    send(alice, "post", DEVICE)
+    wait_and_poll()
+    assert send(alice, "get", DEVICE).json()["state"] == "connected"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,21 @@ def test_a_card_offers_a_code_only_where_there_is_one(
     assert "/connections/plain/device/" not in page
 
 
+def test_a_code_that_waits_is_found_again_on_connections(
+    alices: Client, bob: User, coded: OAuthProvider, code_side: TokenEndpoint
+) -> None:
+    address = press(alices)["Location"]
+    page = words(alices.get("/connections/"))
+    assert "A code for Github waits to be entered." in page
+    assert f'href="{address}"' in page
+    assert USER_CODE not in page
+    DeviceRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert address not in words(alices.get("/connections/"))
+    DeviceRequest.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
+    alices.force_login(bob)
+    assert address not in words(alices.get("/connections/"))
+
+
 @pytest.mark.threat("A15")
 def test_asking_says_what_will_be_asked_and_changes_nothing(
     alices: Client, coded: OAuthProvider, code_side: TokenEndpoint

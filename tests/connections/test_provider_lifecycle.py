@@ -21,6 +21,7 @@ from tests.api import PROVIDERS, SECRETS, send
 from tests.connections.consenting import come_back, leave, offer_path
 from tests.fakes.token_endpoint import TokenEndpoint
 from vault.models import PendingRevocation, Secret, VaultEntry
+from vault.sealing import seal
 
 
 @pytest.fixture
@@ -233,3 +234,14 @@ def test_a_tombstone_still_counts_as_using_its_secret(
     tasks.collect_orphans.apply()
     assert send(admin, "delete", path).status_code == 204
     assert not Secret.objects.exists()
+
+
+@pytest.mark.threat("A18")
+def test_a_spare_refresh_token_alone_is_cut_off_as_well(alice: User, rotating: OAuthProvider) -> None:
+    entry = factories.make_vault_entry(alice, rotating, access_token=None, refresh_token=None)
+    VaultEntry.objects.update(spare_refresh_token=seal(entry, "spare_refresh_token", "spare"))
+    OAuthProvider.objects.update(client_id="another-client")
+    rotating.refresh_from_db()
+    assert cut_off.has_cut_off(rotating)
+    assert cut_off.wipe_cut_off() == 1
+    assert VaultEntry.objects.get().spare_refresh_token is None

@@ -44,7 +44,11 @@ def tasks_run_here() -> Iterator[None]:
 def test_every_scheduled_task_exists() -> None:
     names = {entry["task"] for entry in configured.CELERY_BEAT_SCHEDULE.values()}
     assert {name for name in names if name.startswith("connections.")} == {
-        task.name for task in (tasks.refresh_due, tasks.collect_orphans, tasks.retry_revocations, tasks.poll_devices)
+        tasks.refresh_due.name,
+        tasks.refresh_service_tokens.name,
+        tasks.collect_orphans.name,
+        tasks.retry_revocations.name,
+        tasks.poll_devices.name,
     }
     app.loader.import_default_modules()
     assert names <= set(app.tasks)

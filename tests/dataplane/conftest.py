@@ -9,7 +9,7 @@ import requests
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from mcpservers.dataplane import lifespan
+from mcpservers.dataplane import circuits, lifespan
 from mcpservers.dataplane.app import application
 from mcpservers.models import MCPServer
 from tests import factories
@@ -73,6 +73,7 @@ def upstream_url(stage: tuple[Stage, str, str], upstream: FakeMcpServer) -> str:
 def gateway(stage: tuple[Stage, str, str], transactional_db: None, settings: Settings) -> str:
     """The gateway's address."""
     settings.AIGW_BASE_URL = stage[1]
+    circuits.reset()
     return stage[1]
 
 

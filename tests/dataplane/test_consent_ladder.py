@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,11 +17,14 @@ from mcp.types import ElicitResult
 from pytest_django import Settings
 
 from connections.database import run_in_thread
+from mcpservers.dataplane.input_required import MAX_QUESTIONS
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
 from tests import factories
 from tests.dataplane.conftest import HELLO, MODERN, Agent
 from tests.fakes.mcp_server import FakeMcpServer
+from tests.real_clients.driving import started
+from tests.real_clients.kinds import FASTMCP, SDK, SDK_2, Kind
 
 OPENS_LINKS = {"elicitation": {"url": {}}}
 ABLE = {**MODERN, "io.modelcontextprotocol/clientCapabilities": OPENS_LINKS}
@@ -269,3 +273,50 @@ async def test_an_official_client_without_elicitation_gets_the_plain_error(
         with pytest.raises(MCPError) as refused:
             await client.call_tool("whoami", {})
     assert refused.value.code == -32010
+
+
+@pytest.mark.real_client
+@pytest.mark.parametrize("program", [SDK_2, FASTMCP])
+def test_a_slow_person_is_asked_again_and_the_call_still_completes(
+    gateway: str, bound: MCPServer, alice: User, consenting: Any, tmp_path: Path, program: str
+) -> None:
+    kind = Kind(program, "auto", "links")
+    with started(kind, f"{gateway}/mcp/v1/tools", factories.make_api_token(alice), tmp_path / "alice") as client:
+        client.next("connected")
+        client.tell(do="call", tool="whoami")
+        client.next("link")
+        consenting(1.5)
+        client.next("link")
+        assert client.next("result")["text"] == "Bearer alices-token"
+
+
+@pytest.mark.real_client
+@pytest.mark.parametrize("program", [SDK_2, FASTMCP])
+def test_before_a_client_gives_up_it_gets_the_link_as_an_error(
+    gateway: str, bound: MCPServer, alice: User, settings: Settings, tmp_path: Path, program: str
+) -> None:
+    settings.AIGW_CONSENT_WAIT_SECONDS = 0.1
+    kind = Kind(program, "auto", "links")
+    with started(kind, f"{gateway}/mcp/v1/tools", factories.make_api_token(alice), tmp_path / "alice") as client:
+        client.next("connected")
+        client.tell(do="call", tool="whoami")
+        for _ in range(MAX_QUESTIONS):
+            client.next("link")
+        error = client.next("error")
+        assert error["code"] == -32010
+        assert error["data"]["authorize_url"] in error["message"]
+
+
+@pytest.mark.real_client
+@pytest.mark.parametrize("program", [SDK, SDK_2, FASTMCP])
+def test_in_a_session_a_slow_person_gets_the_same_link_as_an_error(
+    gateway: str, bound: MCPServer, alice: User, tmp_path: Path, program: str
+) -> None:
+    kind = Kind(program, "legacy", "links")
+    with started(kind, f"{gateway}/mcp/v1/tools", factories.make_api_token(alice), tmp_path / "alice") as client:
+        client.next("connected")
+        client.tell(do="call", tool="whoami")
+        link = client.next("link")["url"]
+        error = client.next("error")
+        assert (error["code"], error["data"]["elicitations"][0]["url"]) == (-32042, link)
+        assert f"Open this link in a browser: {link}" in error["message"]

@@ -73,6 +73,17 @@ def test_the_callers_own_credentials_and_route_are_dropped(agent: Agent, upstrea
 
 
 @pytest.mark.threat("D02")
+def test_a_name_that_a_server_may_take_for_another_is_dropped(agent: Agent, upstream: FakeMcpServer) -> None:
+    lookalikes = ("mcp_session_id", "X_Forwarded_For", "x-key_", "_", "Content_Length")
+    kept = {"Mcp-Param-repo_name": "a", "X-Mcp-Toolsets": "repos"}
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+    requests.post(agent.url, data=body, headers={**agent.headers, **dict.fromkeys(lookalikes, "5"), **kept}, timeout=5)
+    names = {name for name, _ in upstream.requests[0].headers}
+    assert {name for name in names if b"_" in name} == {b"mcp-param-repo_name"}
+    assert b"x-mcp-toolsets" in names
+
+
+@pytest.mark.threat("D02")
 def test_a_static_key_replaces_what_the_caller_sent(
     gateway: str, upstream_url: str, upstream: FakeMcpServer, alice: User
 ) -> None:

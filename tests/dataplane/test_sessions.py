@@ -14,7 +14,7 @@ from mcpservers.models import MCPServer, McpSession
 from mcpservers.tasks import collect_sessions
 from providers.models import OAuthProvider
 from tests import factories
-from tests.dataplane.conftest import Agent
+from tests.dataplane.conftest import HELLO, Agent
 from tests.dataplane.test_hot_path import hops  # noqa: F401 - a fixture
 from tests.fakes.mcp_server import FakeMcpServer
 
@@ -98,3 +98,11 @@ def test_one_user_keeps_so_many_sessions_and_no_more(
     assert McpSession.objects.count() == 3
     assert kept_sessions.find("id-4", user_id=alice.pk, server_uid=server.uid)
     assert kept_sessions.find("id-0", user_id=alice.pk, server_uid=server.uid) is None
+
+
+def test_a_client_that_says_too_much_of_itself_is_refused(agent: Agent, upstream: FakeMcpServer) -> None:
+    hello = {**HELLO, "clientInfo": {"name": "x" * 70_000, "version": "1"}}
+    answer = agent.post("initialize", hello)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, -32600)
+    assert upstream.requests == []
+    assert not McpSession.objects.exists()

@@ -91,6 +91,12 @@ def test_without_a_connection_the_call_answers_with_a_link(agent: Agent, upstrea
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("meta", [None, [], "x"])
+def test_a_client_that_writes_meta_oddly_gets_the_link_too(agent: Agent, meta: object) -> None:
+    answer = agent.post("tools/call", {"name": "whoami", "_meta": meta})
+    assert answer.json()["error"]["data"]["reason"] == "OAuthConnectionRequired"
+
+
 def test_a_server_may_have_the_link_delivered_as_a_tool_result(agent: Agent, bound: MCPServer) -> None:
     bound.consent_delivery = "tool_result"
     bound.save()
@@ -174,6 +180,18 @@ def test_64_calls_on_an_expired_token_refresh_once(
     assert len(far_side.token_requests) == 1
 
 
+@pytest.mark.threat("B13")
+def test_a_token_that_lapsed_on_its_way_costs_one_refresh_a_call(
+    agent: Agent, far_side: TokenEndpoint, provider: OAuthProvider, alice: User
+) -> None:
+    fields = {"access_token": "short", "refresh_token": "next", "token_type": "Bearer", "expires_in": 0.1}
+    far_side.will(times=None, fields=fields, after_seconds=0.2)
+    factories.make_vault_entry(alice, provider, expires_at=timezone.now() - timedelta(minutes=1))
+    for n in (1, 2):
+        assert agent.call().json()["result"]["content"][0]["text"] == "Bearer short"
+        assert len(far_side.token_requests) == n
+
+
 @pytest.mark.threat("B14")
 def test_an_upstream_401_refreshes_once_and_repeats_the_call(
     agent: Agent, far_side: TokenEndpoint, provider: OAuthProvider, alice: User, upstream: FakeMcpServer
@@ -229,7 +247,7 @@ def test_the_gateway_answers_for_a_server_that_it_knows_while_the_user_is_not_co
     listed = agent.modern("tools/list").json()["result"]
     assert (listed["cacheScope"], listed["ttlMs"], listed["tools"]) == ("private", 0, TOOLS)
     found = agent.modern("server/discover").json()["result"]
-    assert found["supportedVersions"] == SEEN["supported_versions"]
+    assert found["supportedVersions"] == [*SEEN["supported_versions"], "2026-07-28"]
     assert upstream.requests == []
 
 

@@ -72,6 +72,7 @@ def test_a_code_entered_in_another_browser_connects_and_calls_work(
 
     settings.AIGW_OUTBOUND_CA_BUNDLE = str(far_side.ca_bundle)
     server = factories.make_server("demo", url=far_side.mcp_url, provider=demo, required_scopes=SCOPES)
+    factories.allow(alice, server, "use")
     discovery.refresh_tools(server, user_id=alice.pk)
     assert "whoami" in {tool["name"] for tool in MCPServer.objects.get().tools}
 

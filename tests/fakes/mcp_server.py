@@ -6,6 +6,7 @@ SDK's server is used where the protocol itself is the point.
 
 import asyncio
 import json
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +92,7 @@ class FakeMcpServer:
             return
         extra: dict[str, str] = {}
         if message["method"] == "initialize":
-            id = f"upstream-session-{len(self.sessions) + 1}"
+            id = f"upstream-session-{uuid.uuid4()}"  # never that of an earlier test, whose client may still end it
             self.sessions.add(id)
             extra["mcp_session_id"] = id
         await answer(200, {"jsonrpc": "2.0", "id": message["id"], "result": self._result(request, message)}, **extra)

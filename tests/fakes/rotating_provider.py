@@ -19,9 +19,9 @@ class RotatingProvider:
     """What it was asked, what it does next.
 
     `answers` are given before anything else, one per request to the token endpoint; `revocation_status`, `_body` and
-    `_headers` are what the revocation endpoint says; `while_answering` runs between taking a request and answering it,
-    and each of `after_rotating`, for one request, between the rotation and its answer. With `is_lenient` a refresh
-    token that was replaced goes on being good.
+    `_headers` are what the revocation endpoint says, `revocation_of` what it says of one kind of token;
+    `while_answering` runs between taking a request and answering it, and each of `after_rotating`, for one request,
+    between the rotation and its answer. With `is_lenient` a refresh token that was replaced goes on being good.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,7 @@ class RotatingProvider:
         self.revocation_status = 200
         self.revocation_body: dict[str, str] = {}
         self.revocation_headers: dict[str, str] = {}
+        self.revocation_of: dict[str, Answer] = {}
         self.while_answering: Callable[[], None] | None = None
         self.after_rotating: list[Callable[[], None]] = []
         self.is_lenient = False
@@ -63,10 +64,13 @@ class RotatingProvider:
 
     def revoke(self, form: dict[str, str]) -> Answer:
         """Answer a revocation request."""
-        if self.revocation_status == 200:
+        hint = form.get("token_type_hint", "")
+        usual = (self.revocation_status, self.revocation_body, self.revocation_headers)
+        answer = self.revocation_of.get(hint, usual)
+        if answer[0] == 200:
             self.live.discard(form["token"])
-        self.revoked.append((form.get("token_type_hint", ""), form["token"]))
-        return self.revocation_status, self.revocation_body, self.revocation_headers
+        self.revoked.append((hint, form["token"]))
+        return answer
 
     def _rotate(self, refresh_token: str) -> Answer:
         with self._lock:

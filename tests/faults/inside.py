@@ -6,7 +6,10 @@ Run with the gateway's own environment, as `python -m tests.faults.inside`.
 import json
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -18,11 +21,12 @@ django.setup()
 
 from django.apps import apps  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
-from django.db import connection  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from guardian.shortcuts import assign_perm  # noqa: E402
 
 from aigateway.celery import app  # noqa: E402
+from audit import trail  # noqa: E402
 from audit.models import Event  # noqa: E402
 from changes import counter  # noqa: E402
 from clients import tokens as api_tokens  # noqa: E402
@@ -31,6 +35,8 @@ from mcpservers.models import MCPServer  # noqa: E402
 from providers.models import OAuthProvider  # noqa: E402
 from vault import entries, sealing  # noqa: E402
 from vault.models import PendingRevocation, VaultEntry  # noqa: E402
+
+AUDIT_THREADS = 4
 
 
 def seed(base: str, providers: list[str], users: list[str]) -> dict[str, str]:
@@ -77,6 +83,103 @@ def consent(refresh_tokens: dict[str, str]) -> None:
             account="",
             now=now,
         )
+
+
+def crowd(url: str, count: int, seconds: float) -> None:
+    """Make so many connections to a provider that expire in the same minute, of users that hold no other.
+
+    They fall due as the product spreads them, which takes five minutes; here `seconds`, from now on.
+    """
+    _uncrowd()
+    provider = OAuthProvider.objects.create(
+        name="crowd",
+        display_name="crowd",
+        authorization_endpoint=f"{url}/authorize",
+        token_endpoint=url,
+        client_id="gateway",
+        token_endpoint_auth_method="none",
+    )
+    users = User.objects.bulk_create([User(username=f"crowd-{number}") for number in range(count)])
+    now = timezone.now()
+    expires_at = now + timedelta(hours=1)
+    made = [
+        entries.store(
+            user_id=user.pk,
+            provider_uid=provider.uid,
+            fingerprint=provider.fingerprint(),
+            tokens=entries.Tokens(f"access-of-{user.pk}", f"refresh-of-{user.pk}", expires_at),
+            scopes_requested=[],
+            account="",
+            now=now,
+        )
+        for user in users
+    ]
+    earliest = min(entry.refresh_due_at for entry in made if entry.refresh_due_at)
+    latest = max(entry.refresh_due_at for entry in made if entry.refresh_due_at)
+    begins = timezone.now()
+    with transaction.atomic():
+        for entry in made:
+            assert entry.refresh_due_at is not None
+            place = (entry.refresh_due_at - earliest) / (latest - earliest)
+            VaultEntry.objects.filter(pk=entry.pk).update(
+                refresh_due_at=begins + timedelta(seconds=seconds * place), expires_at=begins + timedelta(minutes=15)
+            )
+
+
+def snapshot(url: str, count: int, days: int) -> None:
+    """Make so many connections as a backup holds them after some days, each of a user with an address.
+
+    Their provider is disabled, until `enable`.
+    """
+    _uncrowd()
+    provider = OAuthProvider.objects.create(
+        name="crowd",
+        display_name="crowd",
+        authorization_endpoint=f"{url}/authorize",
+        token_endpoint=url,
+        client_id="gateway",
+        token_endpoint_auth_method="none",
+        enabled=False,
+    )
+    names = [f"crowd-{number}" for number in range(count)]
+    users = User.objects.bulk_create([User(username=name, email=f"{name}@example.com") for name in names])
+    then = timezone.now() - timedelta(days=days)
+    for user in users:
+        entries.store(
+            user_id=user.pk,
+            provider_uid=provider.uid,
+            fingerprint=provider.fingerprint(),
+            tokens=entries.Tokens(f"access-of-{user.pk}", f"refresh-of-{user.pk}", then + timedelta(hours=1)),
+            scopes_requested=[],
+            account="",
+            now=then,
+        )
+
+
+def enable() -> None:
+    """Let the crowd's provider be asked."""
+    provider = OAuthProvider.objects.get(name="crowd")
+    provider.enabled = True
+    provider.save()
+
+
+def crowd_reasons() -> dict[str, int]:
+    """Count the crowd by why each needs attention."""
+    rows = VaultEntry.objects.filter(provider_uid=OAuthProvider.objects.get(name="crowd").uid)
+    return dict(Counter(rows.values_list("attention_reason", flat=True)))
+
+
+def crowd_left() -> int:
+    """Return how many of the crowd are not yet renewed."""
+    provider = OAuthProvider.objects.get(name="crowd")
+    return VaultEntry.objects.filter(provider_uid=provider.uid, refreshed_at__isnull=True).count()
+
+
+def _uncrowd() -> None:
+    for provider in OAuthProvider.objects.filter(name="crowd"):
+        VaultEntry.objects.filter(provider_uid=provider.uid).delete()
+        provider.delete()
+    User.objects.filter(username__startswith="crowd-").delete()
 
 
 def make_due(grants: list[str]) -> None:
@@ -137,6 +240,25 @@ def count_events(action: str) -> int:
     return Event.objects.filter(action=action).count()
 
 
+def audit(per_second: int, seconds: float) -> dict[str, float]:
+    """Record events at a pace, as four threads that serve requests would; return how many, and how long it took."""
+    begun, each = time.monotonic(), int(per_second * seconds / AUDIT_THREADS)
+
+    def write(thread: int) -> float:
+        slowest = 0.0
+        for number in range(each):
+            time.sleep(max(begun + number * AUDIT_THREADS / per_second - time.monotonic(), 0))
+            at = time.monotonic()
+            trail.record("faults.audited", target_type="connection", target=f"event {thread}-{number}", number=number)
+            slowest = max(slowest, time.monotonic() - at)
+        connection.close()
+        return slowest
+
+    with ThreadPoolExecutor(AUDIT_THREADS) as pool:
+        slowest = max(pool.map(write, range(AUDIT_THREADS)))
+    return {"written": each * AUDIT_THREADS, "seconds": time.monotonic() - begun, "slowest": slowest}
+
+
 def integrity() -> str:
     """Return what SQLite says of its own file."""
     with connection.cursor() as cursor:
@@ -156,6 +278,11 @@ VERBS: dict[str, Callable[..., Any]] = {
     for verb in (
         seed,
         consent,
+        crowd,
+        crowd_left,
+        snapshot,
+        enable,
+        crowd_reasons,
         make_due,
         expire,
         time_passes,
@@ -164,6 +291,7 @@ VERBS: dict[str, Callable[..., Any]] = {
         deliver,
         retry_here,
         count_events,
+        audit,
         integrity,
     )
 }

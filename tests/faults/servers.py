@@ -1,5 +1,7 @@
 """A PostgreSQL and a Redis of the test's own, on free ports, that may be stopped, killed and frozen."""
 
+import base64
+import json
 import os
 import shutil
 import signal
@@ -7,7 +9,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from redis import Redis, RedisError
@@ -77,6 +82,27 @@ class Postgres:
             return False
         return True
 
+    def make_database(self, name: str) -> str:
+        """Make one more database; return its URL."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url.removesuffix("/postgres") + f"/{name}"
+
+    def dump(self, url: str, *options: str) -> bytes:
+        """Return what `pg_dump` gives of a database."""
+        command = [f"{postgres_programs()}/pg_dump", *options, url]
+        return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+
+    def files(self, url: str) -> bytes:
+        """Return the files of a database, and the write-ahead log of them all, as they lie on the disk."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+            [oid] = (
+                connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone() or ()
+            )
+        folders = [self._data / "base" / str(oid), self._data / "pg_wal"]
+        return b"".join(path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file())
+
     def remove(self) -> None:
         """Stop it and delete everything."""
         if (self._data / "postmaster.pid").exists():
@@ -142,9 +168,37 @@ class RedisServer:
         with Redis.from_url(self.url) as client:
             return client.llen("aigateway") == 0
 
+    def everything(self) -> list[str]:
+        """Return every key and all that is under it, messages also as their readers see them."""
+        with Redis.from_url(self.url, decode_responses=True) as client:
+            found = [text for key in client.scan_iter() for text in (key, *_under(client, key))]
+        return found + [body for text in found for body in _bodies(text)]
+
     def _answers(self) -> bool:
         try:
             with Redis.from_url(self.url, socket_timeout=1) as client:
                 return bool(client.ping())
         except RedisError:
             return False
+
+
+def _under(client: "Redis[str]", key: str) -> list[str]:
+    readers: dict[str, Callable[[], Any]] = {
+        "string": lambda: [client.get(key)],
+        "list": lambda: client.lrange(key, 0, -1),
+        "set": lambda: client.smembers(key),
+        "zset": lambda: client.zrange(key, 0, -1),
+        "hash": lambda: [text for pair in client.hgetall(key).items() for text in pair],
+    }
+    return [str(text) for text in readers[client.type(key)]()]
+
+
+def _bodies(text: str) -> list[str]:
+    """Return the bodies of the messages in a text: they are base64 inside JSON."""
+    with suppress(ValueError):
+        message = json.loads(text)
+        while isinstance(message, list) and message:
+            message = message[0]
+        if isinstance(message, dict) and isinstance(message.get("body"), str):
+            return [base64.b64decode(message["body"]).decode()]
+    return []

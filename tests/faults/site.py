@@ -24,6 +24,7 @@ from tests.faults.table import IS_LONG
 
 PROVIDERS = ["rotating", "other"]
 USERS = [f"user-{number}" for number in range(12)]
+GRANTS = [f"{provider}/{user}" for provider in PROVIDERS for user in USERS]
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{}}}'
 CALL_SECONDS = 90
 # Short, so that CI sees a lease lapse; the long form takes the product's own.
@@ -99,6 +100,7 @@ class Site:
         )
         self.postgres: Postgres | None = None
         self.redis: RedisServer | None = None
+        self.inside_env: dict[str, str] = {}
         self._folder = folder
         self._numbers = itertools.count()
         self._stacks = [ExitStack() for _ in range(trees)]
@@ -107,14 +109,18 @@ class Site:
         self.workers: list[subprocess.Popen[bytes]] = []
         self._inside: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        """Start all parts and seed the database."""
+    def start(self, tokens: dict[str, str] | None = None) -> None:
+        """Start all parts and seed the database, unless it is a copy of one whose API `tokens` are known."""
         self.trees = [self._tree(stack) for stack in self._stacks]
         self._urls = [tree.url() for tree in self.trees]
         self.workers = [self._worker() for _ in range(self._wanted_workers)]
         self._inside = self._start_inside()
-        self.tokens = self.inside("seed", base=self.far.base, providers=PROVIDERS, users=USERS)
-        self.consent()
+        if tokens is None:
+            self.tokens = self.inside("seed", base=self.far.base, providers=PROVIDERS, users=USERS)
+            self.consent()
+        else:
+            self.tokens = tokens
+            self._consented = {grant: self.far.refresh_token(grant) for grant in GRANTS}
 
     def inside(self, verb: str, **arguments: Any) -> Any:
         """Have something done in the gateway's database; see `tests.faults.inside`."""
@@ -127,9 +133,15 @@ class Site:
 
     def consent(self) -> None:
         """Let every user connect anew to every provider."""
-        grants = [f"{provider}/{user}" for provider in PROVIDERS for user in USERS]
-        self._consented = {grant: self.far.refresh_token(grant) for grant in grants}
+        self._consented = {grant: self.far.refresh_token(grant) for grant in GRANTS}
         self.inside("consent", refresh_tokens=self._consented)
+
+    def at_rest(self) -> "Site":
+        """Return it with all parts up, every fault over and every user freshly connected."""
+        self.far.reset()
+        self.heal()
+        self.consent()
+        return self
 
     def call(self, user: str, provider: str = "rotating", tree: int = 0) -> Called:
         """Make one tool call through a gateway."""
@@ -287,7 +299,7 @@ class Site:
         with (self._folder / "inside.log").open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.inside"],
-                env=self.env,
+                env={**self.env, **self.inside_env},
                 cwd=gateways.PROJECT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -40,6 +40,7 @@ class Row:
 
 
 _rows: dict[str, Row] = {}
+_notes: list[str] = []
 
 
 def record(fault: str, *, lost: list[str], traffic: Traffic, seconds: float) -> None:
@@ -52,14 +53,19 @@ def record(fault: str, *, lost: list[str], traffic: Traffic, seconds: float) -> 
     row.seconds = max(row.seconds, seconds)
 
 
+def note(line: str) -> None:
+    """Have a line printed below the table."""
+    _notes.append(line)
+
+
 def lines() -> list[str]:
-    """Return the table as Markdown, empty when nothing was injected."""
+    """Return the table as Markdown and the notes, empty when nothing was injected or measured."""
     if not _rows:
-        return []
+        return _notes
     width = max(len(row.fault) for row in _rows.values())
     head = f"| {'fault':<{width}} | injected | tokens lost | calls | calls failed | seconds to recover |"
     rule = f"|{'-' * (width + 2)}|---------:|------------:|------:|-------------:|-------------------:|"
-    return [head, rule, *(_line(row, width) for row in _rows.values())]
+    return [head, rule, *(_line(row, width) for row in _rows.values()), *_notes]
 
 
 def _line(row: Row, width: int) -> str:

@@ -81,6 +81,7 @@ def test_discovery_goes_through_the_guard(server: MCPServer, settings: Settings)
 def test_a_server_that_needs_a_user_is_asked_with_the_first_connection(sdk_url: str, db: None, alice: User) -> None:
     provider = factories.make_provider()
     row = factories.make_server(url=sdk_url, provider=provider)
+    factories.allow(alice, row, "use")
     with pytest.raises(discovery.DiscoveryFailed, match="Connect your own"):
         discovery.refresh_tools(row, user_id=alice.pk)
     factories.make_vault_entry(alice, provider)

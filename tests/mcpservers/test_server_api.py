@@ -74,10 +74,8 @@ def test_a_header_that_could_break_the_request_is_refused(admin: User, header: d
         ({"kind": "managed"}, ("invalid", "kind")),
         ({"managed_type": "notes"}, ("invalid", "managed_type")),
         ({"config": {"a": 1}}, ("invalid", "config")),
-        ({"transport": "sse"}, ("invalid", "transport")),
         ({"transport": "stdio"}, ("invalid_choice", "transport")),
-        ({"auth": {"mode": "token_passthrough"}}, ("auth_mode_not_supported", "auth")),
-        ({"auth": {"mode": "service_account_oauth"}}, ("auth_mode_not_supported", "auth")),
+        ({"auth": {"mode": "token_passthrough", "key_ref": "KEY"}}, ("invalid", "auth")),
         ({"auth": {"mode": "other"}}, ("invalid", "auth")),
         ({"auth": {"mode": "none", "key": "x"}}, ("invalid", "auth")),
         ({"auth": "none"}, ("invalid", "auth")),
@@ -209,7 +207,7 @@ def test_a_tool_call_hands_over_what_the_server_said(
     monkeypatch.setattr(local_call, "call_tool", call_tool)
     answer = send(admin, "post", f"{SERVERS}tools/tools/files/read/call/", {"arguments": {"path": "a"}})
     assert (answer.status_code, answer.json()) == (200, said)
-    assert seen == [(admin, "tools", "files/read", {"path": "a"})]
+    assert seen == [(admin, "tools", "files/read", {"path": "a"}, None)]
 
 
 @pytest.mark.parametrize(("status", "expected"), [(403, 403), (500, 502), (200, 502)])

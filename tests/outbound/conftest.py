@@ -20,8 +20,8 @@ import trustme
 
 from outbound.addresses import Policy
 from outbound.errors import InvalidURL
+from outbound.http1.client import Client
 from outbound.mcp_http import guarded_mcp_client
-from outbound.streaming import guarded_client_session, map_client_error
 from outbound.sync import guarded_session
 
 
@@ -54,7 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.record.requests.append((self.command, self.path, dict(self.headers), body))
+        named = {name.title(): value for name, value in self.headers.items()}
+        self.record.requests.append((self.command, self.path, named, body))
         kind, _, argument = self.path.partition("?")[0].strip("/").partition("/")
         getattr(self, f"answer_{kind}")(argument)
 
@@ -206,19 +207,21 @@ def fetch_sync(
         return response.status_code, response.content
 
 
-def fetch_streaming(
+def fetch_http1(
     url: str, *, policy=None, ca_bundle="", method="GET", data=b"", headers=None, seconds=5, max_bytes=1_000_000
 ):
     async def fetch():
-        session = guarded_client_session(
-            connect_timeout_seconds=min(seconds, 5), total_timeout_seconds=seconds, policy=policy, ca_bundle=ca_bundle
-        )
-        async with session:
-            try:
-                async with session.request(method, url, data=data, headers=headers) as response:
-                    return response.status, await response.read()
-            except Exception as error:
-                raise map_client_error(error) from None
+        client = Client(connect_seconds=min(seconds, 5), policy=policy, ca_bundle=ca_bundle)
+        fields = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        try:
+            answer = await client.send(method, url, fields, data, total_seconds=seconds)
+            body = b""
+            while piece := await answer.read():
+                body += piece
+            answer.close()
+            return answer.status, body
+        finally:
+            await client.close()
 
     return asyncio.run(fetch())
 
@@ -241,7 +244,7 @@ def fetch_mcp(
 
 TRANSPORTS: dict[str, Callable[..., Any]] = {
     "sync": fetch_sync,
-    "streaming": fetch_streaming,
+    "http1": fetch_http1,
     "mcp_http": fetch_mcp,
 }
 

@@ -42,6 +42,7 @@ OPENS_A_CONNECTION = {
     "asyncio.open_connection",
     "urllib.request.urlopen",
 }
+LOOP_METHODS = {"create_connection", "create_unix_connection", "create_datagram_endpoint", "sock_connect"}
 NEVER_IMPORTED = {"http.client", "httpx", "httpcore", "httpcore2", "urllib.request", "urllib3"}
 
 
@@ -80,6 +81,7 @@ def ways_out(source: str) -> set[str]:
         if isinstance(node, ast.Name | ast.Attribute) and id(node) not in typing_only:
             head, dot, rest = ast.unparse(node).partition(".")
             found |= {f"{names.get(head, head)}{dot}{rest}"} & OPENS_A_CONNECTION
+    found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & LOOP_METHODS
     uses_oauth_session = "requests_oauthlib.OAuth2Session" in names.values()
     if uses_oauth_session and not any(full.startswith("outbound.") for full in names.values()):
         found.add("requests_oauthlib.OAuth2Session")
@@ -101,6 +103,7 @@ def test_a_module_reaches_out_through_the_guard_only(path):
         "import httpx2\nhttpx2.AsyncClient()",
         "from urllib.request import urlopen",
         "import http.client",
+        "import asyncio\nasyncio.get_running_loop().create_connection(Protocol, host, 443)",
         "from requests_oauthlib import OAuth2Session\nOAuth2Session('x')",
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import ssl
 
 import pytest
@@ -10,7 +11,7 @@ import trustme
 
 from outbound.addresses import Policy
 from outbound.errors import TLSFailed
-from outbound.streaming import guarded_client_session
+from outbound.http1.client import Client
 from outbound.sync import guarded_session
 from outbound.tls import ssl_context
 from tests.outbound.conftest import running_server
@@ -85,10 +86,13 @@ def test_a_caller_cannot_switch_verification_off(tls_server):
 
 @pytest.mark.threat("E07")
 async def test_the_data_plane_cannot_switch_verification_off(tls_server):
-    async with guarded_client_session(policy=Policy.parse(tls_server.open_for), ca_bundle="") as session:
-        with pytest.raises(TLSFailed):
-            await session.get(tls_server.url(), ssl=False)
+    client = Client(policy=Policy.parse(tls_server.open_for), ca_bundle="")
+    with pytest.raises(TLSFailed):
+        await client.send("GET", tls_server.url(), [])
+    await client.close()
     assert tls_server.requests == []
+    offered = {*inspect.signature(Client).parameters, *inspect.signature(Client.send).parameters}
+    assert not {name for name in offered if "ssl" in name or "verify" in name or "context" in name}
 
 
 def test_plain_text_on_a_tls_port_is_a_tls_failure(fetch, server):

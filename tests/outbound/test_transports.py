@@ -18,7 +18,7 @@ from outbound.errors import (
     RedirectRefused,
     TimedOut,
 )
-from tests.outbound.conftest import fetch_streaming, running_server
+from tests.outbound.conftest import fetch_http1, running_server
 
 PUBLIC = "93.184.216.34"
 CANARY = "canary-5f1c"
@@ -184,7 +184,7 @@ def test_a_compressed_answer_cannot_hide_its_size(limited_fetch, server):
 
 
 def test_the_data_plane_hands_over_compressed_bytes_as_they_came(server):
-    _, body = fetch_streaming(server.url("/bomb/1000"), policy=Policy.parse(server.open_for))
+    _, body = fetch_http1(server.url("/bomb/1000"), policy=Policy.parse(server.open_for))
     assert body[:2] == b"\x1f\x8b"
 
 

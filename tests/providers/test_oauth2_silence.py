@@ -117,7 +117,7 @@ def test_requests_oauthlib_is_silent_even_when_used_directly(everything_logged):
 
 def test_what_holds_a_secret_does_not_show_it(canary_client):
     answer = oauth2.TokenAnswer(CANARY, CANARY, 1.0, None, ["read"], CANARY)
-    assert CANARY not in f"{answer!r} {answer} {canary_client!r} {canary_client} {WireSession(canary_client)!r}"
+    assert CANARY not in f"{answer!r} {answer} {canary_client!r} {canary_client} {WireSession()!r}"
     assert "github" in repr(canary_client)
 
 

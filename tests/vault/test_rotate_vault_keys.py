@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
@@ -16,7 +17,7 @@ from pytest_django import Settings
 from audit.models import Event
 from connections.models import ConsentRequest
 from tests import factories
-from vault import entries, keycheck, rotation, sealing
+from vault import entries, keycheck, keyring, rotation, rows, sealing, standing
 from vault.entries import Tokens
 from vault.fields import Sealed
 from vault.models import KeyCheck, PendingRevocation, Secret, VaultEntry
@@ -81,32 +82,33 @@ def test_everything_sealed_moves_and_the_old_key_can_go(
     one_of_each(alice)
     held = opened()
     before()
-    with pytest.raises(CommandError, match="7 values are under an older key"):
+    old = keyring.ids()[1]
+    with pytest.raises(CommandError, match="Rows not yet under the newest key: 5"):
         run("--status")
     generation = VaultEntry.objects.get().generation
     said = run()
-    assert "vault_secret: 1 re-encrypted" in said
-    assert "newest 7, older 0, unreadable 0" in said
-    assert "newest 7, older 0" in run("--status")
+    assert "vault_secret: 1 of 1 rows" in said
+    assert "newest 5, older 0, missing 0, unknown 0, unreadable 0 rows" in said
+    assert f"Next: take {old} out of FERNET_KEYS" in run("--status")
+    assert f"Next: take {old} out of FERNET_KEYS" in run("--status", "--verify")
     settings.FERNET_KEYS = [NEW]
     keycheck.verify()
+    assert "Nothing is left to do" in run("--status")
     assert opened() == held
     # A refresh that was under way must still be able to write back.
     assert VaultEntry.objects.get().generation == generation
-    assert Event.objects.filter(action="vault.keys_rotated").latest("pk").data == {"values": 7}
+    assert Event.objects.filter(action="vault.keys_rotated").latest("pk").data == {"rows": 5}
     assert "s3cret-value" not in said
 
 
-def test_every_model_with_sealed_columns_is_known(db: None) -> None:
-    tables = {model._meta.label: set(columns) for model, columns in rotation.sealed_columns().items()}
-    expected = {
-        "vault.Secret": {"value"},
-        "vault.VaultEntry": {"access_token", "refresh_token", "spare_refresh_token"},
-        "vault.PendingRevocation": {"access_token", "refresh_token"},
-        "vault.KeyCheck": {"proof"},
-        "connections.ConsentRequest": {"code_verifier"},
-    }
-    assert {label: columns & tables.get(label, set()) for label, columns in expected.items()} == expected
+def test_every_model_with_sealed_columns_states_its_keys_in_an_index(db: None) -> None:
+    models = [model for model in apps.get_models() if rows.columns_of(model)]
+    assert {"Secret", "VaultEntry", "PendingRevocation", "KeyCheck", "ConsentRequest"} <= {m.__name__ for m in models}
+    assert set(models) == set(standing.sealed_models())
+    for model in models:
+        assert isinstance(model._default_manager.all(), rows.SealedQuerySet), model
+        indexed = [index.fields for index in model._meta.indexes]
+        assert ["key_ids", "id"] in indexed or model is KeyCheck, model
 
 
 def test_a_second_run_writes_nothing(alice: User, before: Callable[[], None]) -> None:
@@ -134,7 +136,7 @@ def test_a_newer_value_is_never_overwritten(db: None, before: Callable[[], None]
     current = Secret.objects.get()
     current.value = seal(current, "value", "second")
     current.save()
-    assert not rotation._reseal(stale, "value")
+    assert not rotation._restate(stale)
     assert open_sealed(Secret.objects.get(), "value") == "second"
 
 
@@ -143,7 +145,9 @@ def test_what_does_not_open_is_counted_and_left_alone(alice: User, before: Calla
     one_of_each(alice)
     VaultEntry.objects.update(access_token=Sealed(b"not ciphertext"))
     before()
-    assert "newest 6, older 0, unreadable 1" in run()
+    assert "newest 4, older 0, missing 0, unknown 0, unreadable 1 rows" in run()
+    assert open_sealed(VaultEntry.objects.get(), "refresh_token") == "upstream-refresh"
+    assert not needs_reseal(VaultEntry.objects.get(), "refresh_token")
     assert VaultEntry.objects.get().access_token.ciphertext == b"not ciphertext"
 
 
@@ -155,9 +159,9 @@ def test_batches_are_small_and_progress_is_told(
     for number in range(5):
         factories.make_secret(f"KEY_{number}")
     before()
-    told: list[tuple[str, int]] = []
-    assert rotation.rotate(lambda table, count: told.append((table, count))) == 5
-    assert told == [("vault_secret", 2), ("vault_secret", 4), ("vault_secret", 5)]
+    told: list[tuple[str, int, int]] = []
+    assert rotation.rotate(lambda *progress: told.append(progress)) == 5
+    assert told == [("vault_secret", 2, 5), ("vault_secret", 4, 5), ("vault_secret", 5, 5)]
 
 
 @pytest.mark.threat("C05")
@@ -269,8 +273,8 @@ def test_the_same_value_twice_is_two_ciphertexts(alice: User, bob: User) -> None
 
 @pytest.mark.threat("C08")
 def test_no_index_covers_a_sealed_column(db: None) -> None:
-    for model, columns in rotation.sealed_columns().items():
+    for model in standing.sealed_models():
         with connection.cursor() as cursor:
             found = connection.introspection.get_constraints(cursor, model._meta.db_table)
         indexed = {column for each in found.values() for column in each["columns"] or ()}
-        assert not indexed & set(columns)
+        assert not indexed & set(rows.columns_of(model))

@@ -32,6 +32,7 @@ class Registration:
     redirect_uris: list[str]
     gateway: ClientCredentials
     resource_server: ClientCredentials
+    service_account: ClientCredentials
     passwords: dict[str, str] = field(repr=False)
     operator_key: str = field(repr=False)
     signing_key: str = field(repr=False)
@@ -43,6 +44,7 @@ class Registration:
             redirect_uris=list(redirect_uris),
             gateway=ClientCredentials.generate("ai-gateway"),
             resource_server=ClientCredentials.generate("demo-mcp-server"),
+            service_account=ClientCredentials.generate("demo-service-account"),
             passwords={name: secrets.token_urlsafe(9) for name in USERNAMES},
             operator_key=secrets.token_urlsafe(32),
             signing_key=secrets.token_urlsafe(50),
@@ -52,7 +54,7 @@ class Registration:
     def read(cls, folder: Path) -> Self:
         """Read what `write` left in the data folder of the authorization server."""
         data = read_private_json(folder / FILE_NAME)
-        for client in ("gateway", "resource_server"):
+        for client in ("gateway", "resource_server", "service_account"):
             data[client] = ClientCredentials(**data[client])
         return cls(**data)
 

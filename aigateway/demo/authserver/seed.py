@@ -7,7 +7,7 @@ from aigateway.demo.authserver.registration import ClientCredentials, Registrati
 
 
 def seed(registration: Registration) -> None:
-    """Register the two clients and the users, or bring them up to date."""
+    """Register the three clients and the users, or bring them up to date."""
     _register(
         registration.gateway,
         name="AI Gateway",
@@ -18,6 +18,12 @@ def seed(registration: Registration) -> None:
     _register(
         registration.resource_server,
         name="Demo MCP server",
+        authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+    )
+    # It asks for tokens as itself (RFC 6749 section 4.4); no user is behind them.
+    _register(
+        registration.service_account,
+        name="Service account",
         authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
     )
     for username, password in registration.passwords.items():

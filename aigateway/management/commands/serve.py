@@ -5,6 +5,7 @@ import http.client
 import os
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from django.db import DatabaseError, connections
 from aigateway import environment, listening, migrating, starting
 from aigateway.celery import SCHEDULER
 from aigateway.supervision import ChildEndedError, ProcessTree
+from metrics import published
 
 READY_SECONDS = 60
 STOP_RESERVE_SECONDS = 5
@@ -37,11 +39,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, processes: int, **options: Any) -> None:
         """Run until asked to stop (status 0) or until a process of the tree ends by itself (status 1)."""
-        with ProcessTree(grace_seconds=_grace_seconds()) as tree:
+        with _metrics_folder() as folder, ProcessTree(grace_seconds=_grace_seconds()) as tree:
             listener = _listen(host, port)
             self._prepare()
             base_url = environment.text("AIGW_BASE_URL").rstrip("/") or listener.url
-            children = _environment(base_url)
+            children = {**_environment(base_url), "AIGW_METRICS_DIR": folder}
             self._say(f"starting {', '.join(_names(processes))} ...")
             _start(tree, listener, processes, children)
             try:
@@ -93,6 +95,13 @@ def _listen(host: str, port: int) -> listening.Listener:
             "such as https://gateway.example.com."
         )
     return listening.listen(host, port)
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return published.folder_for_children()
+    except OSError as exc:
+        raise CommandError(f"TMPDIR: no folder can be made there for the metrics ({exc.strerror}).") from exc
 
 
 def _environment(base_url: str) -> dict[str, str]:
