@@ -39,6 +39,10 @@ class SessionStore(db.SessionStore):
         if key := session_key or self.session_key:
             await super().adelete(_digest(key))
 
+    def kept(self) -> AbstractBaseSession | None:
+        """Return the row as it is kept, unless it has expired."""
+        return self._get_session_from_db()
+
     def _get_session_from_db(self) -> AbstractBaseSession | None:
         try:
             return self.model.objects.get(**self._wanted())

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from audit import context
 from clients import activity, addresses, throttle
 from clients.api.authentication import WHERE_TO_GET_ONE
-from mcpservers.dataplane import measured, refusals, reviewing, routing, serving, streams
+from mcpservers.dataplane import browsers, measured, refusals, reviewing, routing, serving, streams
 from mcpservers.dataplane.exchange import CallerGone, Exchange, Receive, Scope, Send
 from mcpservers.dataplane.routing import Caller, Plan, Refused
 from mcpservers.dataplane.visit import Visit
@@ -61,9 +61,15 @@ async def _serve(exchange: Exchange, scope: Scope) -> None:
 
 
 async def _visit(exchange: Exchange, caller: Caller | None) -> None:
-    """Serve a request of `caller`, known when the gateway calls itself, else of whoever the bearer token stands for."""
-    token = "" if caller else _bearer(exchange.header("authorization"))
-    caller = caller or await _authenticate(exchange, token)
+    """Serve a request of `caller`, known when the gateway calls itself, else of whom token or session stand for."""
+    token = ""
+    if caller is None:
+        authorization = exchange.header("authorization")
+        if not authorization and (token := browsers.session_of(exchange)):
+            caller = await browsers.authenticate(exchange, token)
+        else:
+            token = _bearer(authorization)
+            caller = await _authenticate(exchange, token)
     plan = await _plan(exchange, caller) if caller else None
     if caller and plan:
         measured.known(caller, plan)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from changes import counter
 from connections import begun
 from connections.database import run_in_thread
-from mcpservers.dataplane import lifespan, open_visits, routing
+from mcpservers.dataplane import browsers, lifespan, open_visits, routing
 from mcpservers.dataplane.course import Ended
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from mcpservers.dataplane.routing import Caller, Plan, Refused
@@ -26,6 +26,7 @@ REVIEW_SECONDS = 2.0
 RETRY = (b"retry-after", b"1")
 CHALLENGE = (b"www-authenticate", b'Bearer error="invalid_token"')
 CLOSE = (b"connection", b"close")
+SIGNED_OUT = Ended(401, "not_authenticated", "You have signed out, or your session has ended.", CHALLENGE)
 TOKEN_ENDED = Ended(401, "not_authenticated", "This token has expired or was revoked.", CHALLENGE)
 NOT_FOUND = Ended(404, "not_found", "There is no MCP server of this name that you may see.", CLOSE)
 FORBIDDEN = Ended(403, "permission_denied", "You may no longer use this MCP server. Ask an admin.", CLOSE)
@@ -87,11 +88,14 @@ async def _watch() -> None:
         await asyncio.sleep(LOOK_SECONDS)
         visits = open_visits.here()
         _end_late(visits, loop.time())
-        if seen == _changes or loop.time() < next_review:
+        now = _changes
+        # The end of a session is not counted as a change: there are many, and hardly ever does a visit depend on one.
+        due = visits if seen != now else [visit for visit in visits if visit.caller.is_browser]
+        if loop.time() < next_review or not (due or seen != now):
             continue
-        now, next_review = _changes, loop.time() + REVIEW_SECONDS
+        next_review = loop.time() + REVIEW_SECONDS
         try:
-            await Review().end_those_without_right(visits)
+            await Review().end_those_without_right(due)
             seen = now
         except DatabaseError as exc:
             logger.warning("open streams were not reviewed", extra={"error": type(exc).__name__})
@@ -104,7 +108,7 @@ def _end_late(visits: list[Visit], now: float) -> None:
     for visit in visits:
         course, expires_at = visit.course, visit.caller.expires_at
         if expires_at is not None and expires_at <= clock:
-            course.end(TOKEN_ENDED)
+            course.end(_credential_ended(visit))
         elif course.deadline is not None and course.deadline <= now:
             text = "The call has taken too long. Nothing is known of its effect."
             late = Failure(Reason.UpstreamUnavailable, text, "total_timeout", http_status=504)
@@ -128,8 +132,8 @@ class Review:
                 visit.course.end(why)
 
     async def _why(self, visit: Visit) -> Ended | Failure | None:
-        if visit.token and await self._caller(visit.token) is None:
-            return TOKEN_ENDED
+        if visit.token and await self._caller(visit) is None:
+            return _credential_ended(visit)
         plan = await self._plan(visit.caller, visit.plan.name)
         if isinstance(plan, Refused):
             return FORBIDDEN if plan.exists else NOT_FOUND
@@ -144,9 +148,10 @@ class Review:
             return Failure(Reason.OAuthConnectionRequired, text, scopes=plan.required_scopes)
         return None
 
-    async def _caller(self, token: str) -> Caller | None:
+    async def _caller(self, visit: Visit) -> Caller | None:
+        token, look_up = visit.token, browsers.caller_of if visit.caller.is_browser else routing.caller_of
         if token not in self._callers:
-            self._callers[token] = await routing.caller_of(token)
+            self._callers[token] = await look_up(token)
         return self._callers[token]
 
     async def _plan(self, caller: Caller, name: str) -> Plan | Refused:
@@ -165,6 +170,10 @@ class Review:
                 begun.may_go_on, user_id=user_id, provider_uid=provider_uid, generation=generation
             )
         return self._connections[key]
+
+
+def _credential_ended(visit: Visit) -> Ended:
+    return SIGNED_OUT if visit.caller.is_browser else TOKEN_ENDED
 
 
 def _place(plan: Plan) -> tuple[object, ...]:

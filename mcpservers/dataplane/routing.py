@@ -21,12 +21,13 @@ REMEMBER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user that a bearer token stands for."""
+    """The user that a bearer token, or a browser's session, stands for."""
 
     user_id: int
     username: str
     token_pk: int | None = None
     expires_at: datetime | None = None
+    is_browser: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ async def _read(visit: Visit) -> tuple[Message, bytes] | None:
         return None
     if visit.token and visit.token.encode() in body:
         text = "The message holds your gateway token. It was not sent on; revoke the token if a model has seen it."
+        if visit.caller.is_browser:
+            text = "The message holds your session of this gateway. It was not sent on; sign out to end it."
         await exchange.answer(400, jsonrpc.error(message.id, jsonrpc.INVALID_REQUEST, text))
         return None
     measured.message(message, len(body))

@@ -18,7 +18,7 @@ NO_MESSAGE = Message(method="", id=None, has_id=True, params={})
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Whose request it is, to which server, and the token it came with."""
+    """Whose request it is, to which server, and what it came with: the API token, or a browser's session."""
 
     exchange: Exchange
     plan: Plan
