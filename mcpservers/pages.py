@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from clients import rights, token_form
-from mcpservers import explain, first_steps, listing, snippets, tool_words
+from mcpservers import explain, first_steps, inspector, listing, snippets, tool_words
 from mcpservers.listing import Offered
 from mcpservers.models import MCPServer
 
@@ -53,7 +53,9 @@ def servers(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def server(request: HttpRequest, name: str) -> HttpResponse:
-    """Show one server: what it offers, how to connect a client to it, or what would become of a call."""
+    """Show one server: what it offers, how to connect a client, a tool to try, or what would become of a call."""
+    if request.GET.get("tab") == inspector.TAB:
+        return inspector.show(request, _offered(request, name))
     if request.GET.get("tab") == EXPLAIN:
         return _explain(request, _offered(request, name))
     if request.GET.get("tab") == CONNECT:
@@ -72,6 +74,15 @@ def make_token(request: HttpRequest, name: str) -> HttpResponse:
         return _connect(request, offered, form, status=400)
     made, token = form.make(_caller(request))
     return _connect(request, offered, token_form.blank(name), made=made, token=token)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def call(request: HttpRequest, name: str) -> HttpResponse:
+    """Call a tool from the inspector's form, where there is no script to do it."""
+    if request.method != "POST":
+        return redirect(f"{reverse('server', args=[name])}?tab={inspector.TAB}")
+    return inspector.call(request, _offered(request, name))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -55,7 +55,7 @@ class Table:
 def table_of(schema: Any) -> Table:
     """Return the properties of an object schema as a table, in its author's order."""
     root = schema if isinstance(schema, dict) else {}
-    rows = tuple(islice(_rows(_resolved(root, root), root, "", 1), MAX_ROWS + 1))
+    rows = tuple(islice(_rows(resolved(root, root), root, "", 1), MAX_ROWS + 1))
     return Table(rows[:MAX_ROWS], len(rows) > MAX_ROWS)
 
 
@@ -63,7 +63,7 @@ def _rows(schema: dict[str, Any], root: dict[str, Any], prefix: str, depth: int)
     properties, required = schema.get("properties"), schema.get("required")
     needed = required if isinstance(required, list) else []
     for name, given in properties.items() if isinstance(properties, dict) else ():
-        found = _resolved(given, root)
+        found = resolved(given, root)
         yield _row(f"{prefix}{name}", found, root, is_required=name in needed)
         if depth < MAX_DEPTH:
             yield from _below(found, root, f"{prefix}{name}", depth)
@@ -73,8 +73,8 @@ def _below(schema: dict[str, Any], root: dict[str, Any], name: str, depth: int) 
     """Yield the properties of an object, of a list's objects, and of each alternative."""
     yield from _rows(schema, root, f"{name}.", depth + 1)
     if isinstance(items := schema.get("items"), dict):
-        yield from _rows(_resolved(items, root), root, f"{name}[].", depth + 1)
-    for option in _options(schema, root):
+        yield from _rows(resolved(items, root), root, f"{name}[].", depth + 1)
+    for option in options_of(schema, root):
         yield from _rows(option, root, f"{name}.", depth + 1)
 
 
@@ -83,9 +83,9 @@ def _row(name: str, schema: dict[str, Any], root: dict[str, Any], *, is_required
         name=name,
         kind=kind_of(schema, root),
         is_required=is_required,
-        description=_text(schema.get("description")) or _text(schema.get("title")),
-        default=_shown(schema["default"]) if "default" in schema else "",
-        limits=tuple(words.format(_shown(schema[key])) for key, words in NUMBERS.items() if key in schema),
+        description=text_of(schema.get("description")) or text_of(schema.get("title")),
+        default=shown(schema["default"]) if "default" in schema else "",
+        limits=tuple(words.format(shown(schema[key])) for key, words in NUMBERS.items() if key in schema),
         choices=_choices(schema),
     )
 
@@ -93,10 +93,10 @@ def _row(name: str, schema: dict[str, Any], root: dict[str, Any], *, is_required
 def kind_of(schema: dict[str, Any], root: dict[str, Any], depth: int = 1) -> str:
     """Return what a value is, in words: `text`, `list of whole number`, `text or nothing`."""
     if "const" in schema:
-        return f"always {_shown(schema['const'])}"
+        return f"always {shown(schema['const'])}"
     if depth > KIND_DEPTH:
         return "anything"
-    if options := _options(schema, root):
+    if options := options_of(schema, root):
         return " or ".join(dict.fromkeys(kind_of(option, root, depth + 1) for option in options))
     given = schema.get("type")
     names = [name for name in (given[:MAX_OPTIONS] if isinstance(given, list) else [given]) if isinstance(name, str)]
@@ -107,19 +107,20 @@ def kind_of(schema: dict[str, Any], root: dict[str, Any], depth: int = 1) -> str
 
 def _named(name: str, schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
     if name == "array" and isinstance(items := schema.get("items"), dict):
-        return f"list of {kind_of(_resolved(items, root), root, depth + 1)}"
+        return f"list of {kind_of(resolved(items, root), root, depth + 1)}"
     form = schema.get("format")
     return f"{WORDS.get(name, name)} ({form})" if isinstance(form, str) else WORDS.get(name, name)
 
 
-def _options(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
+def options_of(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the alternatives of a schema, the first of them."""
     for member in ("oneOf", "anyOf"):
         if isinstance(given := schema.get(member), list):
-            return [_resolved(option, root) for option in given[:MAX_OPTIONS]]
+            return [resolved(option, root) for option in given[:MAX_OPTIONS]]
     return []
 
 
-def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
     """Return the schema, or what its reference within the same document names; what is beside it is kept."""
     for _ in range(MAX_DEPTH):
         if not isinstance(schema, dict) or not isinstance(reference := schema.get("$ref"), str):
@@ -139,13 +140,15 @@ def _at(reference: str, root: dict[str, Any]) -> dict[str, Any]:
 
 def _choices(schema: dict[str, Any]) -> tuple[str, ...]:
     values = schema.get("enum")
-    return tuple(_shown(value) for value in values[:MAX_CHOICES]) if isinstance(values, list) else ()
+    return tuple(shown(value) for value in values[:MAX_CHOICES]) if isinstance(values, list) else ()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as it is read, cut to length."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a text; what is none is empty."""
     return value if isinstance(value, str) else ""

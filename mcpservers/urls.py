@@ -9,5 +9,6 @@ urlpatterns = [
     path("servers/", pages.servers, name="servers"),
     path("servers/<slug:name>/", pages.server, name="server"),
     path("servers/<slug:name>/token/", pages.make_token, name="server-token"),
+    path("servers/<slug:name>/call/", pages.call, name="server-call"),
     path("servers/<slug:name>/refresh/", pages.refresh, name="server-refresh"),
 ]
