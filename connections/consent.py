@@ -96,7 +96,11 @@ def finish(user: User | AnonymousUser, session: SessionBase, query: QueryDict, p
             raise ConsentRefused(Code.STATE_UNKNOWN, what)
         user = _traveller(user, session, trip)
         provider = destinations.at_callback(trip, provider_name)
-        return _complete(user, provider, trip, query)
+        try:
+            return _complete(user, provider, trip, query)
+        except ConsentRefused as refused:
+            refused.provider_name = provider.name
+            raise
     except ConsentRefused as refused:
         catalog.consents.count(refused.outcome)
         _record_refusal(refused, user, provider_name)
@@ -142,7 +146,12 @@ def _code(client: oauth2.RegisteredClient, provider: OAuthProvider, query: Query
         what = f"The answer does not come from {provider.display_name}, so it was not used."
         raise ConsentRefused(Code.ISSUER_MISMATCH, what, ASK_ADMIN) from None
     if error := query.get("error"):
-        raise authorization_error(error, name=provider.display_name, said=query.get("error_description", ""))
+        raise authorization_error(
+            error,
+            name=provider.display_name,
+            callback_url=client.redirect_uri,
+            said=query.get("error_description", ""),
+        )
     code = query.get("code")
     if not code:
         raise ConsentRefused(Code.CODE_MISSING, f"{provider.display_name} sent you back without an answer.")

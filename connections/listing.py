@@ -5,13 +5,13 @@ matter here, since only its name, display name and scopes are given (contract §
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from connections import consent, freshness, registry, unreadable
@@ -37,6 +37,7 @@ class Connection:
     Of a provider that is not connected, `scopes_requested` is what connecting would ask for. `wanted` is what
     connecting (again) asks for; `added` is the part of it that was never asked for before; `can_connect` is false while
     the provider is disabled or offers no browser consent; `can_use_code`: it can also be done with a code (RFC 8628).
+    A link is signed when it is asked for.
     """
 
     provider: str
@@ -55,28 +56,54 @@ class Connection:
     is_enabled: bool
     can_connect: bool
     can_use_code: bool
-    authorize_url: str
     wanted: list[str]
     added: list[str]
     servers: list[ServerNeed]
+    user_id: int
+    row: OAuthProvider = field(repr=False)
+
+    @property
+    def authorize_url(self) -> str:
+        """Return the link that connects it, or nothing where there is none to give."""
+        return self.offer_for("")
+
+    def offer_for(self, server_name: str) -> str:
+        """Return the link with which a server of the user's asks for the connection."""
+        if not self.can_connect:
+            return ""
+        return consent.offer_url(user_id=self.user_id, provider=self.row, scopes=self.wanted, server_name=server_name)
+
+    @property
+    def not_granted(self) -> list[str]:
+        """Return what connecting again asks for besides what is granted."""
+        return sorted(set(self.wanted) - set(self.scopes_granted))
+
+    def matches(self, search: str) -> bool:
+        """Tell whether the words on its card hold `search`: names, account, servers and scopes."""
+        words = [self.display_name, self.provider, self.account, *self.wanted, *self.scopes_granted]
+        return search.casefold() in "\n".join([*words, *(server.name for server in self.servers)]).casefold()
 
 
 def connections_of(user: User) -> list[Connection]:
     """Return every provider that the user can connect or has connected, by display name."""
-    entries = {entry.provider_uid: entry for entry in VaultEntry.objects.filter(user_id=user.pk)}
-    servers = _by_provider(registry.server_needs(user))
-    now = timezone.now()
-    rows = [
-        _connection(user, provider, entries.get(provider.uid), servers.get(provider.uid, []), now)
-        for provider in OAuthProvider.objects.filter(Q(enabled=True) | Q(uid__in=entries))
-        if _is_offered(provider) or provider.uid in entries
-    ]
+    rows = _read(user, OAuthProvider.objects.all())
     return sorted(rows, key=lambda row: (row.display_name.casefold(), row.provider))
 
 
 def connection_of(user: User, provider_name: str) -> Connection | None:
     """Return one of `connections_of`, or None when the user has and is offered nothing under that name."""
-    return next((row for row in connections_of(user) if row.provider == provider_name), None)
+    return next(iter(_read(user, OAuthProvider.objects.filter(name=provider_name))), None)
+
+
+def _read(user: User, providers: QuerySet[OAuthProvider]) -> list[Connection]:
+    entries = {entry.provider_uid: entry for entry in VaultEntry.objects.filter(user_id=user.pk)}
+    servers = _by_provider(registry.server_needs(user))
+    now = timezone.now()
+    return [
+        _connection(user, provider, entries.get(provider.uid), servers.get(provider.uid, []), now)
+        for provider in providers.filter(Q(enabled=True) | Q(uid__in=entries))
+        if _is_offered(provider) or provider.uid in entries
+    ]
 
 
 def _connection(
@@ -104,10 +131,11 @@ def _connection(
         is_enabled=provider.enabled,
         can_connect=can_connect,
         can_use_code=can_connect and bool(provider.device_authorization_endpoint),
-        authorize_url=consent.offer_url(user_id=user.pk, provider=provider, scopes=wanted) if can_connect else "",
         wanted=wanted,
         added=sorted(set(wanted) - set(granted) - set(entry.scopes_requested)) if entry else [],
         servers=servers,
+        user_id=user.pk,
+        row=provider,
     )
 
 

@@ -1,19 +1,25 @@
 """The Connections page and its disconnect page. They translate; `listing` and `revocation` decide."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
-from connections import device, listing, revocation
+from connections import device, listing, refusals, revocation
 from connections.listing import Connection, Status
 from connections.revocation import Outcome
 
+PAGE_SIZE = 24
+# Fewer than this are found faster with the eye.
+SEARCH_FROM = 5
 _GROUPS = (
     (Status.NEEDS_ATTENTION, "Needs attention"),
     (Status.CONNECTED, "Connected"),
@@ -40,12 +46,21 @@ _AFTERWARDS = {
 @require_safe
 @login_required
 def connections(request: HttpRequest) -> HttpResponse:
-    """Show the caller's own connections, those that need attention first."""
-    rows, codes = listing.connections_of(_caller(request)), device.waiting_at(_caller(request))
+    """Show the caller's own connections, those that need attention first, and what became of a consent."""
+    user, search = _caller(request), request.GET.get("q", "").strip().replace("\0", "")[:100]
+    rows, codes = listing.connections_of(user), device.waiting_at(user)
+    found = _in_order(row for row in rows if row.matches(search))
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    refused = refusals.take(request.session) if request.method == "GET" else None
     context = {
-        "groups": _grouped(rows),
-        "is_empty": not rows,
+        "groups": _grouped(list(page.object_list), Counter(row.status for row in found)),
+        "page": page,
+        "has_search": bool(search) or len(rows) > SEARCH_FROM,
+        "search": search,
+        "query": urlencode({"q": search}) + "&" if search else "",
         "waiting": [(row, codes[row.provider_uid]) for row in rows if row.provider_uid in codes],
+        "refused": refused,
+        "refused_connection": next((row for row in rows if refused and row.provider == refused["provider"]), None),
     }
     return render(request, "connections/connections.html", context)
 
@@ -72,6 +87,11 @@ def _caller(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
-def _grouped(rows: Iterable[Connection]) -> list[tuple[str, list[Connection]]]:
-    groups = [(title, [row for row in rows if row.status == status]) for status, title in _GROUPS]
-    return [(title, members) for title, members in groups if members]
+def _in_order(rows: Iterable[Connection]) -> list[Connection]:
+    return sorted(rows, key=lambda row: [status for status, _ in _GROUPS].index(row.status))
+
+
+def _grouped(rows: Sequence[Connection], counts: Mapping[Status, int]) -> list[tuple[str, int, list[Connection]]]:
+    """Return the groups of which this page has members, each with how many there are on all pages."""
+    groups = [(title, counts[status], [row for row in rows if row.status == status]) for status, title in _GROUPS]
+    return [(title, count, members) for title, count, members in groups if members]

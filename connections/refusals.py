@@ -1,7 +1,13 @@
 """Why a consent does not go on, in words for the person in front of it: what happened, and what to do."""
 
 from enum import StrEnum
+from typing import Any
 
+from django.contrib.sessions.backends.base import SessionBase
+
+from audit import context
+
+SESSION_KEY = "consent_refused"
 START_AGAIN = "Open Connections and press Connect."
 ASK_ADMIN = "Tell whoever runs this gateway; nothing about your other connections has changed."
 
@@ -45,6 +51,7 @@ class ConsentRefused(Exception):
     def __init__(self, code: Code, what: str, then: str = START_AGAIN, *, reason: str = "", said: str = "") -> None:
         super().__init__(f"{code}: {what}")
         self.code, self.what, self.then, self.reason, self.said = code, what, then, reason or str(code), said
+        self.provider_name = ""
 
     @property
     def status(self) -> int:
@@ -52,11 +59,24 @@ class ConsentRefused(Exception):
         return 403 if self.code == Code.USER_MISMATCH else 400
 
     @property
+    def is_the_travellers_own(self) -> bool:
+        """Tell whether it ends a trip of the very person who is back, so that Connections may say it."""
+        return self.code in _AFTER_A_TRIP
+
+    @property
     def outcome(self) -> str:
         """Return what the metrics count it as."""
         return "declined" if self.reason == "access_denied" else _OUTCOMES.get(self.code, "refused")
 
 
+_AFTER_A_TRIP = {
+    Code.PROVIDER_ERROR,
+    Code.CODE_MISSING,
+    Code.SECRET_MISSING,
+    Code.EXCHANGE_REFUSED,
+    Code.EXCHANGE_UNAVAILABLE,
+    Code.EXCHANGE_BAD_ANSWER,
+}
 _OUTCOMES = {
     Code.STATE_EXPIRED: "expired",
     Code.TICKET_EXPIRED: "expired",
@@ -65,10 +85,16 @@ _OUTCOMES = {
     Code.EXCHANGE_UNAVAILABLE: "provider_failed",
     Code.EXCHANGE_BAD_ANSWER: "provider_failed",
 }
-# RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6; {name} is the provider's display name.
+_CLIENT = "{name} does not accept this gateway's client id or secret."
+_SCOPE = "{name} does not know one of the permissions that were asked for."
+_REDIRECT = "{name} has a different redirect URI registered for this gateway."
+_REGISTER = "Ask whoever runs this gateway to register {callback_url} at {name}."
+# RFC 6749 §4.1.2.1, GitHub's and others' own, and OpenID Connect Core §3.1.2.6; {name} is the provider's display name.
 _AUTHORIZATION_ERRORS = {
     "access_denied": ("You, or {name}, said no. Nothing was connected.", "To connect after all, press Connect again."),
-    "invalid_scope": ("{name} does not know one of the permissions that were asked for.", ASK_ADMIN),
+    "invalid_scope": (_SCOPE, ASK_ADMIN),
+    "invalid_client": (_CLIENT, ASK_ADMIN),
+    "redirect_uri_mismatch": (_REDIRECT, _REGISTER),
     "unauthorized_client": ("{name} does not let this gateway ask for your consent.", ASK_ADMIN),
     "invalid_request": ("{name} could not make sense of the request.", ASK_ADMIN),
     "invalid_target": ("{name} does not know the resource that was asked for.", ASK_ADMIN),
@@ -81,24 +107,25 @@ _AUTHORIZATION_ERRORS = {
 }
 # RFC 6749 §5.2, as the token endpoint says it.
 _TOKEN_ERRORS = {
-    "invalid_client": ("{name} does not accept this gateway's client id or secret.", ASK_ADMIN),
+    "invalid_client": (_CLIENT, ASK_ADMIN),
     "unauthorized_client": ("{name} does not accept this gateway's client id for this way to connect.", ASK_ADMIN),
-    "redirect_uri_mismatch": (
-        "{name} has a different redirect URI registered for this gateway.",
-        "Ask whoever runs this gateway to register {callback_url} at {name}.",
-    ),
+    "redirect_uri_mismatch": (_REDIRECT, _REGISTER),
     "invalid_grant": ("{name} did not accept the code that it had just sent.", START_AGAIN),
-    "invalid_scope": ("{name} does not know one of the permissions that were asked for.", ASK_ADMIN),
+    "invalid_scope": (_SCOPE, ASK_ADMIN),
 }
 
 
-def authorization_error(error: str, *, name: str, said: str) -> ConsentRefused:
+def authorization_error(error: str, *, name: str, callback_url: str, said: str) -> ConsentRefused:
     """Say what an `error` at the redirect URI means (RFC 6749 §4.1.2.1)."""
     known = _AUTHORIZATION_ERRORS.get(error)
     what, then = known or ("{name} answered with an error. Nothing was connected.", START_AGAIN)
     reason = error if known else Code.PROVIDER_ERROR
     return ConsentRefused(
-        Code.PROVIDER_ERROR, what.format(name=name), then.format(name=name), reason=reason, said=_printable(said)
+        Code.PROVIDER_ERROR,
+        what.format(name=name),
+        then.format(name=name, callback_url=callback_url),
+        reason=reason,
+        said=_printable(said),
     )
 
 
@@ -112,6 +139,23 @@ def token_error(error: str, *, name: str, callback_url: str) -> ConsentRefused:
         then.format(name=name, callback_url=callback_url),
         reason=error if known else Code.EXCHANGE_REFUSED,
     )
+
+
+def remember(session: SessionBase, refused: ConsentRefused) -> None:
+    """Keep for the Connections page what ended the trip; it is said there once."""
+    session[SESSION_KEY] = {
+        "provider": refused.provider_name,
+        "what": refused.what,
+        "then": refused.then,
+        "said": refused.said,
+        "request_id": context.current().request_id,
+    }
+
+
+def take(session: SessionBase) -> dict[str, Any] | None:
+    """Return what `remember` kept, once."""
+    kept: dict[str, Any] | None = session.pop(SESSION_KEY, None)
+    return kept
 
 
 def _printable(text: str) -> str:

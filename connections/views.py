@@ -1,17 +1,19 @@
 """The pages of a consent: the question, the way back, what came of it. They translate; `consent` decides."""
 
+from typing import cast
 from urllib.parse import urlsplit
 
 from csp.decorators import csp_update
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from connections import consent, registry, scope_words
+from connections import consent, listing, refusals, registry, scope_words
 from connections.consent import Offer
+from connections.listing import Connection, Status
 from connections.refusals import Code, ConsentRefused
 
 DONE = "consent_done"
@@ -37,6 +39,9 @@ def callback(request: HttpRequest, name: str | None = None) -> HttpResponse:
     try:
         connected = consent.finish(request.user, request.session, request.GET, name)
     except ConsentRefused as refused:
+        if refused.is_the_travellers_own:
+            refusals.remember(request.session, refused)
+            return _unlinked(redirect("connections"))
         return _unlinked(_refusal(request, refused, may_sign_out=False))
     request.session[DONE] = connected.summary()
     return _unlinked(redirect("consent-done", connected.provider.name))
@@ -50,8 +55,10 @@ def done(request: HttpRequest, name: str) -> HttpResponse:
     provider = consent.connected_provider(request.user, name)
     if provider is None or summary.get("provider") != name:
         return redirect("connections")
+    needed_by = {need.name for need in registry.server_needs(cast(User, request.user), provider.uid)}
     context = {
         **summary,
+        "may_open_server": summary["server_name"] in needed_by,
         "provider": provider,
         "scopes": scope_words.lines(summary["scopes"]),
         "missing": scope_words.lines(summary["missing"]),
@@ -60,16 +67,20 @@ def done(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _question(request: HttpRequest, user: User, offer: Offer) -> HttpResponseBase:
-    provider = offer.provider
+    provider, connection = offer.provider, listing.connection_of(user, offer.provider.name)
+    if connection is None:  # switched off this very moment
+        raise Http404
     endpoint = urlsplit(provider.authorization_endpoint)
     context = {
         "provider": provider,
         "server_name": offer.server_name,
+        "connection": connection,
+        "is_again": connection.status != Status.NOT_CONNECTED,
         "scopes": scope_words.explained(
             offer.scopes,
             provider_scopes=provider.scopes,
-            needs=registry.server_needs(user, provider.uid),
-            granted=consent.granted_before(user, provider),
+            needs=connection.servers,
+            granted=connection.scopes_granted,
         ),
         "host": endpoint.hostname,
     }
@@ -86,10 +97,20 @@ def _refusal(request: HttpRequest, refused: ConsentRefused, *, may_sign_out: boo
     # A page without a referrer sends its forms with `Origin: null`, which the CSRF check refuses: no form there.
     context = {
         "refused": refused,
+        "again": _anew(request, refused),
         "may_sign_out": may_sign_out,
         "is_someone_elses": may_sign_out and refused.code == Code.USER_MISMATCH,
     }
     return render(request, "connections/consent_failed.html", context, status=refused.status)
+
+
+def _anew(request: HttpRequest, refused: ConsentRefused) -> Connection | None:
+    """Return what a link that has only grown too old was about, so that a new one can be given at once."""
+    if refused.code not in {Code.TICKET_EXPIRED, Code.STATE_EXPIRED} or not isinstance(request.user, User):
+        return None
+    here = request.resolver_match.kwargs if request.resolver_match else {}
+    found = listing.connection_of(request.user, here.get("name") or request.GET.get("provider_name", ""))
+    return found if found and found.can_connect else None
 
 
 def _unlinked(response: HttpResponse) -> HttpResponse:

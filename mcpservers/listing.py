@@ -54,6 +54,11 @@ class Offered:
         return f"Remote · {self.server.get_transport_display()}"
 
     @property
+    def connect_url(self) -> str:
+        """Return the link with which this very server asks for the user's connection."""
+        return self.connection.offer_for(self.server.name) if self.connection else ""
+
+    @property
     def refreshed_at(self) -> datetime | None:
         """Return when its tools were last seen."""
         return self.server.tools_refreshed_at

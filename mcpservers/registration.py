@@ -72,10 +72,12 @@ def server_needs(user: User | None) -> Iterable[ServerNeed]:
     rows = MCPServer.objects.filter(provider_uid__isnull=False, enabled=True, auth__mode="user_oauth")
     if user is not None:
         rows = rights.allowed(user, "use", rows)
+    # A server's row also holds the schemas of all its tools, which nobody asks for here.
+    found = rows.values_list("name", "provider_uid", "auth")
     return [
-        ServerNeed(server.name, server.provider_uid, tuple(server.required_scopes))
-        for server in rows
-        if server.provider_uid is not None
+        ServerNeed(name, provider_uid, tuple(auth.get("required_scopes", [])))
+        for name, provider_uid, auth in found
+        if provider_uid is not None
     ]
 
 

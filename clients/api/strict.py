@@ -85,9 +85,11 @@ def read_ordering(params: Mapping[str, str], allowed: Collection[str]) -> list[s
     return terms
 
 
-def refuse_unknown_parameters(params: Mapping[str, str], filters: Collection[str]) -> None:
-    """Raise ValidationError for a query parameter that is neither a filter, an ordering nor a page."""
-    known = sorted({*filters, *PAGING})
+def refuse_unknown_parameters(
+    params: Mapping[str, str], filters: Collection[str], *, paging: Collection[str] = PAGING
+) -> None:
+    """Raise ValidationError for a query parameter that is neither a filter nor one of `paging`."""
+    known = sorted({*filters, *paging})
     unknown = [name for name in params if name not in known]
     if unknown:
         text = f"There is no such filter. Use one of {', '.join(known)}."

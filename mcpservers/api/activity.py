@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from clients.api.permissions import caller
-from clients.api.strict import PAGING, refuse_unknown_parameters
+from clients.api.strict import refuse_unknown_parameters
 from mcpservers.activity import reading
 from mcpservers.activity.outcomes import Outcome
 from mcpservers.activity.reading import Rows, Wanted
@@ -122,10 +122,7 @@ class ActivityActions:
     def _calls(self, request: Request, known: tuple[str, ...]) -> Rows:
         """Return the calls asked for. Raises ValidationError."""
         server: MCPServer = self.get_object()
-        refuse_unknown_parameters(request.query_params, known)
-        if unused := [name for name in PAGING if name in request.query_params and name not in known]:
-            text = "This cannot be chosen here; leave it out."
-            raise ValidationError({name: ErrorDetail(text, "unknown_filter") for name in unused})
+        refuse_unknown_parameters(request.query_params, known, paging=())
         user, tool, outcome = (request.query_params.get(key, "") for key in ("user", "tool", "outcome"))
         if outcome not in ("", *OUTCOMES):
             text = f"There is no such outcome. Use one of {', '.join(OUTCOMES)}."

@@ -47,7 +47,7 @@ class ExplainAction:
     def explain(self, request: Request, name: str) -> Response:
         """Say what would become of a call, decision by decision. Nothing is sent, and no token is opened."""
         server = self.get_object()
-        refuse_unknown_parameters(request.query_params, ["user", "tool"])
+        refuse_unknown_parameters(request.query_params, ["user", "tool"], paging=())
         user = _asked_about(caller(request), request.query_params.get("user", ""))
         found = explain.explain(server, user, actor=caller(request), tool=request.query_params.get("tool", ""))
         body = {

@@ -177,6 +177,24 @@ def test_every_reason_has_words_and_a_way_on(alices: Client, alice: User, reason
     assert reason not in shown
 
 
+def test_the_raw_scope_is_there_on_demand_and_an_unknown_one_as_it_is(alices: Client) -> None:
+    factories.make_provider("github", scopes=["repo", "odd:scope"])
+    text = card(page(alices), "github")
+    assert "<summary>Read and change your repositories</summary><code>repo</code>" in text
+    assert "<li><code>odd:scope</code></li>" in text
+
+
+def test_reconnecting_says_what_is_asked_in_addition(alices: Client, alice: User, members: None) -> None:
+    provider = factories.make_provider("github", scopes=["read"])
+    factories.make_vault_entry(alice, provider, attention_reason="invalid_grant")
+    assert "nothing in addition" in card(page(alices), "github")
+    factories.make_server("code-review", provider=provider, required_scopes=["repo"])
+    text = card(page(alices), "github")
+    asked = text[text.index("Reconnect asks for") : text.index("Needed by")]
+    assert "<code>repo</code>" in asked
+    assert "<code>read</code>" not in asked
+
+
 def test_scopes_that_came_later_leave_it_connected_and_are_shown(alices: Client, alice: User) -> None:
     provider = factories.make_provider("github", scopes=["read", "workflow"])
     factories.make_vault_entry(alice, provider)
@@ -201,6 +219,61 @@ def test_connect_leads_to_the_question_and_no_further(alices: Client) -> None:
     question = alices.get(links[0].replace("&amp;", "&").removeprefix("https://gateway.test"))
     assert question.status_code == 200
     assert "Connect GitHub" in question.content.decode()
+
+
+# --- Finding one ----------------------------------------------------------------------------------------
+
+
+def cards(text: str) -> set[str]:
+    """Return whose cards are on the page."""
+    return set(re.findall(r'<li class="card" id="([^"]+)">', text))
+
+
+def test_a_few_need_no_search(alices: Client) -> None:
+    for number in range(5):
+        factories.make_provider(f"provider-{number}")
+    assert 'role="search"' not in page(alices)
+    factories.make_provider("one-more")
+    assert 'role="search"' in page(alices)
+
+
+def test_search_finds_by_what_the_card_says(alices: Client, alice: User, members: None) -> None:
+    github = factories.make_provider("github", display_name="GitHub", scopes=["repo"])
+    factories.make_server("code-review", provider=github, required_scopes=["gist"])
+    factories.make_vault_entry(alice, factories.make_provider("mail", scopes=[]), account="Maria@example.com")
+    for words in ("GITHUB", "git", "repo", "gist", "code-rev"):
+        assert cards(page(alices, f"/connections/?q={words}")) == {"github"}, words
+    text = page(alices, "/connections/?q=maria")
+    assert cards(text) == {"mail"}
+    assert 'value="maria"' in text
+    assert 'Connected <span class="count">1</span>' in text
+    assert "Available to connect" not in text
+    assert "Nothing matches “zzz”" in page(alices, "/connections/?q=zzz")
+    assert cards(page(alices, "/connections/?q=")) == {"github", "mail"}
+
+
+@pytest.mark.threat("F15")
+def test_what_is_searched_for_is_shown_as_text(alices: Client) -> None:
+    assert "<script" not in page(alices, f"/connections/?q={SCRIPT}")
+
+
+def test_many_come_in_pages_that_keep_order_search_and_counts(alices: Client, alice: User) -> None:
+    for number in range(60):
+        provider = factories.make_provider(f"provider-{number:02}")
+        if number % 4 == 0:
+            factories.make_vault_entry(alice, provider)
+    factories.make_vault_entry(alice, factories.make_provider("troubled"), attention_reason="invalid_grant")
+    first = page(alices)
+    assert len(cards(first)) == 24
+    assert "troubled" in cards(first)
+    assert 'Needs attention <span class="count">1</span>' in first
+    assert 'Connected <span class="count">15</span>' in first
+    assert 'Available to connect <span class="count">45</span>' in first
+    every = [cards(page(alices, f"/connections/?page={number}")) for number in (1, 2, 3)]
+    assert [len(some) for some in every] == [24, 24, 13]
+    assert len(set.union(*every)) == 61
+    assert 'href="?q=provider&amp;page=2"' in page(alices, "/connections/?q=provider")
+    assert cards(page(alices, "/connections/?page=99")) == every[2]
 
 
 # --- Disconnect -----------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import html
+import re
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -117,11 +119,11 @@ def test_the_page_says_what_is_asked_by_which_server_and_why(
     alices: Client, alice: User, github: OAuthProvider
 ) -> None:
     path = offer_path(alice, github, ["email", "odd.scope", "read"], server_name="tools")
-    html = alices.get(path).content.decode()
-    assert "Connect Github" in html
-    assert "<code>tools</code>" in html
+    page = alices.get(path).content.decode()
+    assert "Connect Github" in page
+    assert "<code>tools</code>" in page
     for text in ("See your e-mail address", "<code>email</code>", "<code>odd.scope</code>", "127.0.0.1"):
-        assert text in html
+        assert text in page
 
 
 def test_the_page_says_who_asks_for_each_scope(alices, alice, github, monkeypatch) -> None:
@@ -222,6 +224,47 @@ def test_a_link_older_than_an_hour_is_400(alices, alice, github, settings) -> No
     assert page.status_code == 400
     assert "older than one hour" in page.content.decode()
     assert "Open Connections and press Connect" in page.content.decode()
+
+
+def test_a_link_that_is_too_old_comes_with_a_new_one(alices, alice, github, settings) -> None:
+    path = offer_path(alice, github)
+    settings.CONSENT_TICKET_SECONDS = -1
+    page = alices.get(path).content.decode()
+    settings.CONSENT_TICKET_SECONDS = 3600
+    (link,) = re.findall(r'href="https://gateway\.test(/oauth/v1/authorize[^"]*)">Connect Github<', page)
+    assert alices.get(html.unescape(link)).status_code == 200
+    OAuthProvider.objects.update(enabled=False)
+    settings.CONSENT_TICKET_SECONDS = -1
+    assert "/oauth/v1/authorize" not in alices.get(path).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"attention_reason": "invalid_grant"}, "no longer accepts the saved sign-in"),
+        ({"expires_at": timezone.now() - timedelta(hours=1), "refresh_token": None}, "gave no way to renew it"),
+    ],
+)
+def test_who_is_asked_again_is_told_why_and_what_is_asked_in_addition(alices, alice, github, fields, said) -> None:
+    factories.make_vault_entry(alice, github, scopes_granted=["read"], **fields)
+    page = alices.get(offer_path(alice, github, ["read", "write"])).content.decode()
+    assert "Connect Github" in page
+    assert "You are asked again, although you connected" in page
+    assert said in page
+    assert page.count("in addition</strong>") == 1
+
+
+def test_who_is_connected_already_is_told_so(alices, alice, github) -> None:
+    factories.make_vault_entry(alice, github, scopes_granted=["read"], account="maria@example.com")
+    page = alices.get(offer_path(alice, github, ["read"])).content.decode()
+    assert "You are connected as maria@example.com" in page
+    assert "this only signs you in there anew" in page
+
+
+def test_who_was_never_connected_is_told_what_it_may_mean_to_be_asked_twice(alices, alice, github) -> None:
+    page = alices.get(offer_path(alice, github)).content.decode()
+    assert "the connection was ended since" in page
+    assert "redirect_uri_mismatch" in page
 
 
 @pytest.mark.parametrize(

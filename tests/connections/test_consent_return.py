@@ -43,6 +43,21 @@ def refused(answer: Any, reason: str, status: int = 400) -> str:
     return str(answer.content.decode())
 
 
+def told(browser: Client, answer: Any, reason: str) -> str:
+    """Check that the trip ends on Connections, at an address without code or state; return what is said there, once."""
+    assert answer.status_code == 302
+    assert answer["Location"] == "/connections/"
+    assert answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Cache-Control"] == "no-store"
+    event = Event.objects.filter(action="oauth.callback.refused").order_by("pk").last()
+    assert event is not None
+    assert (event.result, event.data["reason"]) == ("refused", reason)
+    text = str(browser.get("/connections/").content.decode())
+    start = text.index('role="alert"')
+    assert 'role="alert"' not in browser.get("/connections/").content.decode()
+    return text[start : text.index("<section", start) if "<section" in text[start:] else None]
+
+
 @contextmanager
 def exchange_that(does: Callable[[], object]) -> Iterator[None]:
     """Run `does` in the gateway's thread while the token endpoint is asked."""
@@ -210,22 +225,54 @@ class TestProviderErrors:
         answer = come_back(
             alices, "github", state=state, error="access_denied", error_description="<script>alert(1)</script>"
         )
-        page = refused(answer, "access_denied")
+        page = told(alices, answer, "access_denied")
         assert "You, or Github, said no." in page
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert" in page
         assert VaultEntry.objects.values().get(pk=entry.pk) == before
         assert not ConsentRequest.objects.exists()
 
+    @pytest.mark.threat("A14")
+    @pytest.mark.parametrize(
+        ("error", "sentence", "step"),
+        [
+            ("access_denied", "You, or Github, said no.", "press Connect again"),
+            ("invalid_scope", "does not know one of the permissions", "whoever runs this gateway"),
+            ("invalid_client", "client id or secret", "whoever runs this gateway"),
+            (
+                "redirect_uri_mismatch",
+                "different redirect URI",
+                "register https://gateway.test/oauth/v1/callback/github",
+            ),
+            ("temporarily_unavailable", "not available at the moment", "Try again in a few minutes"),
+        ],
+    )
+    def test_each_documented_error_comes_back_to_connections_with_the_next_step(
+        self, alices, alice, github, error, sentence, step
+    ) -> None:
+        state = leave(alices, offer_path(alice, github))["state"]
+        said = told(alices, come_back(alices, "github", state=state, error=error), error)
+        assert sentence in said
+        assert step in said
+        assert state not in said
+        assert "Try Github again" in said
+        assert "Request <code>" in said
+
+    def test_what_ended_a_trip_is_told_to_nobody_else(self, alices, alice, bob, github) -> None:
+        state = leave(alices, offer_path(alice, github))["state"]
+        come_back(alices, "github", state=state, error="access_denied")
+        alices.force_login(bob)
+        assert "said no" not in alices.get("/connections/").content.decode()
+
     @pytest.mark.threat("A10")
     def test_an_unknown_error_code_is_not_echoed(self, alices, alice, github) -> None:
         state = leave(alices, offer_path(alice, github))["state"]
-        page = refused(come_back(alices, "github", state=state, error="<b>odd</b>"), "provider_error")
+        page = told(alices, come_back(alices, "github", state=state, error="<b>odd</b>"), "provider_error")
         assert "odd" not in page
 
     def test_an_answer_without_code_is_refused(self, alices, alice, github, far_side) -> None:
         state = leave(alices, offer_path(alice, github))["state"]
-        refused(come_back(alices, "github", state=state), "code_missing")
+        told(alices, come_back(alices, "github", state=state), "code_missing")
         assert far_side.token_requests == []
 
 
@@ -245,7 +292,7 @@ class TestExchange:
         self, alices, alice, github, far_side, error, sentence
     ) -> None:
         far_side.status, far_side.tokens = 400, {"error": error, "error_description": "canary-description"}
-        page = refused(connect(alices, offer_path(alice, github)), error)
+        page = told(alices, connect(alices, offer_path(alice, github)), error)
         assert sentence in page.replace("&#x27;", "'")
         assert "canary-description" not in page
         assert not VaultEntry.objects.exists()
@@ -253,19 +300,19 @@ class TestExchange:
     def test_a_provider_that_is_down_leaves_the_connection_as_it_was(self, alices, alice, github, far_side) -> None:
         entry = factories.make_vault_entry(alice, github)
         far_side.status = 503
-        assert "Try again in a few minutes" in refused(connect(alices, offer_path(alice, github)), "status_503")
+        assert "Try again in a few minutes" in told(alices, connect(alices, offer_path(alice, github)), "status_503")
         entry.refresh_from_db()
         assert open_sealed(entry, "access_token") == "upstream-access"
 
     def test_an_answer_without_a_token_is_refused(self, alices, alice, github, far_side) -> None:
         far_side.tokens = {"hello": "there"}
-        refused(connect(alices, offer_path(alice, github)), "exchange_bad_answer")
+        told(alices, connect(alices, offer_path(alice, github)), "exchange_bad_answer")
         assert not VaultEntry.objects.exists()
 
     def test_a_secret_that_is_gone_is_named(self, alices, alice, github, far_side) -> None:
         state = leave(alices, offer_path(alice, github))["state"]
         OAuthProvider.objects.update(client_secret_ref="GONE")
-        page = refused(come_back(alices, "github", code=CODE, state=state), "secret_not_found")
+        page = told(alices, come_back(alices, "github", code=CODE, state=state), "secret_not_found")
         assert "Secret GONE not found" in page
         assert far_side.token_requests == []
 
@@ -400,6 +447,13 @@ class TestDonePage:
         for text in ("Github is connected", "maria@example.com", "<code>read</code>", "tools", "close this page"):
             assert text in page
         assert 'href="/connections/"' in page
+
+    def test_it_leads_back_to_the_server_that_asked(self, alices, alice, github) -> None:
+        server = factories.make_server("tools", provider=github)
+        answer = connect(alices, offer_path(alice, github, ["read"], server_name="tools"))
+        assert "/servers/" not in alices.get(answer["Location"]).content.decode().partition("<main")[2]
+        factories.allow(alice, server, "view", "use")
+        assert '<a class="button primary" href="/servers/tools/">' in alices.get(answer["Location"]).content.decode()
 
     def test_it_says_when_the_provider_does_not_tell_the_account(self, alices, alice, github, far_side) -> None:
         far_side.account = None

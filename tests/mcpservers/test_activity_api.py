@@ -128,6 +128,15 @@ def test_what_is_not_understood_is_refused(server: MCPServer, alice: User, query
     assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, attr)
 
 
+@pytest.mark.parametrize(
+    ("query", "known"),
+    [("?colour=red", "outcome, page, page_size, since, tool, until, user"), ("summary/?colour=red", "since, until")],
+)
+def test_what_is_not_known_is_answered_with_what_is(server: MCPServer, alice: User, query: str, known: str) -> None:
+    (error,) = send(alice, "get", f"{PATH}{query}").json()["errors"]
+    assert (error["code"], error["detail"]) == ("unknown_filter", f"There is no such filter. Use one of {known}.")
+
+
 def test_the_summary_adds_up_by_tool_and_by_user(server: MCPServer, alice: User, bob: User) -> None:
     for length in range(1, 101):
         made(server, alice, milliseconds=float(length), outcome="error" if length > 98 else "answered")

@@ -118,6 +118,8 @@ def test_calls_of_others_are_explained_to_admins_only(alice: User, bob: User, ad
     assert ask(bob).status_code == 404
     assert not explained(admin, "?user=bob")["permission"]["is_ok"]
     assert ask(admin, "?user=nobody").status_code == 400
+    (error,) = ask(admin, "?page=2").json()["errors"]
+    assert error["detail"] == "There is no such filter. Use one of tool, user."
     assert ask(admin, "?who=bob").status_code == 400
     event = Event.objects.get(action="mcp_server.explained")
     assert (event.actor, event.target, event.data["about"]) == ("admin", "tools", "bob")
