@@ -7,18 +7,21 @@ import shlex
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.checks import Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-from aigateway import environment, listening, migrating, starting
+from aigateway import checks, environment, listening, migrating, starting
 from aigateway.celery import SCHEDULER
+from aigateway.gate import Gate
 from aigateway.supervision import ChildEndedError, ProcessTree
 from metrics import published
 
@@ -29,6 +32,8 @@ STOP_RESERVE_SECONDS = 5
 class Command(BaseCommand):
     """Migrate, start everything, say when it answers, stop everything on Ctrl-C or SIGTERM."""
 
+    # The rest judges code, which cannot change between a release and its start, and loads every page to do so.
+    requires_system_checks = [checks.TAG, Tags.security]
     help = "Run the gateway: migrates, starts web, worker and scheduler, and ends them together."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -39,13 +44,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, processes: int, **options: Any) -> None:
         """Run until asked to stop (status 0) or until a process of the tree ends by itself (status 1)."""
-        with _metrics_folder() as folder, ProcessTree(grace_seconds=_grace_seconds()) as tree:
+        with (
+            _metrics_folder() as folder,
+            closing(Gate()) as gate,
+            ProcessTree(grace_seconds=_grace_seconds()) as tree,
+        ):
             listener = _listen(host, port)
-            self._prepare()
             base_url = environment.text("AIGW_BASE_URL").rstrip("/") or listener.url
             children = {**_environment(base_url), "AIGW_METRICS_DIR": folder}
+            # They load while this process migrates: together that takes half the time.
+            _start_web(tree, listener, gate, processes, children)
+            self._prepare()
             self._say(f"starting {', '.join(_names(processes))} ...")
-            _start(tree, listener, processes, children)
+            gate.open(processes)
+            _start_worker(tree, children)
             try:
                 _wait_until_ready(tree, listener.url)
                 self._say(f"ready {listener.url}" + ("" if base_url == listener.url else f" as {base_url}"))
@@ -114,12 +126,18 @@ def _names(processes: int) -> list[str]:
     return [web, "worker", "scheduler"] if settings.REDIS_URL else [f"{web} with its own worker and scheduler"]
 
 
-def _start(tree: ProcessTree, listener: listening.Listener, processes: int, environ: dict[str, str]) -> None:
+def _start_web(
+    tree: ProcessTree, listener: listening.Listener, gate: Gate, processes: int, environ: dict[str, str]
+) -> None:
     descriptor = listener.socket.fileno()
     for number in range(1, processes + 1):
         name = "web" if processes == 1 else f"web {number}"
-        tree.start(name, _python("-m", "aigateway.web", str(descriptor)), environ, keep_open=[descriptor])
+        command = _python("-m", "aigateway.web", str(descriptor), str(gate.descriptor))
+        tree.start(name, command, environ, keep_open=[descriptor, gate.descriptor])
     listener.socket.close()
+
+
+def _start_worker(tree: ProcessTree, environ: dict[str, str]) -> None:
     if settings.REDIS_URL:
         celery = _python("-m", "celery", "-A", "aigateway", "--quiet")
         threads, level = str(settings.AIGW_WORKER_THREADS), ["-l", settings.LOG_LEVEL]
