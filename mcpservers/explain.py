@@ -92,7 +92,7 @@ def _caller(user: User) -> Decision:
 def _permission(server: MCPServer, user: User) -> Decision:
     if not rights.may(user, "use", server):
         return Decision("permission", False, f"Lacks {rights.label('use', server)}.")
-    through = ", ".join(sorted(holders.rights_of(user, server).actions.get("use", set())))
+    through = ", ".join(sorted(holders.ways(user, "use", server)))
     return Decision("permission", True, f"May use the server; granted: {through}.")
 
 

@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from guardian.shortcuts import assign_perm
 
 from audit.models import Event
+from clients import holders
 from connections import tokens as connection_tokens
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
@@ -150,3 +154,33 @@ def test_why_discovery_failed_is_told_to_who_may_change_the_server(alice: User, 
     MCPServer.objects.update(discovery_error="c4nary")
     assert "last_error" not in explained(alice)
     assert "c4nary" in explained(admin)["last_error"]["detail"]
+
+
+@pytest.mark.parametrize("way", ["here", "everywhere", "group readers", "group members", "superuser"])
+def test_it_says_through_what_one_may_use_the_server(bob: User, tools: MCPServer, way: str) -> None:
+    readers = Group.objects.create(name="readers")
+    if way == "here":
+        factories.allow(bob, tools, "view", "use")
+    elif way == "everywhere":
+        factories.allow_everywhere(bob, MCPServer, "view", "use")
+    elif way == "superuser":
+        bob.is_superuser = True
+        bob.save()
+    elif way == "group members":
+        bob.groups.add(Group.objects.get(name="members"))
+    else:
+        bob.groups.add(readers)
+        for permission in ("view_mcpserver", "use_mcpserver"):
+            assign_perm(permission, readers, tools)
+    assert explained(bob)["permission"]["detail"] == f"May use the server; granted: {way}."
+    assert holders.ways(bob, "use", tools) == holders.rights_of(bob, tools).actions["use"] == {way}
+
+
+def test_a_page_of_decisions_takes_few_queries(browser: Client, alice: User, tools: MCPServer) -> None:
+    factories.make_vault_entry(alice, _provider(tools))
+    browser.force_login(alice)
+    path = "/servers/tools/?tab=explain&tool=read"
+    browser.get(path)
+    with CaptureQueriesContext(connection) as queries:
+        assert browser.get(path).status_code == 200
+    assert len(queries) <= 23
