@@ -90,7 +90,7 @@ class MalformedMessage(Exception):
         self.code, self.message, self.id = code, message, id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One JSON-RPC message: a request (`method` and `id`), a notification (no `id`) or a response (no `method`)."""
 
@@ -104,6 +104,12 @@ class Message:
     def is_request(self) -> bool:
         """Tell whether an answer is owed."""
         return bool(self.method) and self.has_id
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Return what stands beside the parameters; {} also for what is no object."""
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
 
     @property
     def is_modern(self) -> bool:

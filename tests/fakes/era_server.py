@@ -94,8 +94,9 @@ class EraServer:
             self.drop_next = ""
             await _break_off(send)
             return
-        if message.get("method") == "initialize" and self.revision in SESSIONS:
-            message["params"]["protocolVersion"] = min(message["params"]["protocolVersion"], self.revision)
+        asked = (message.get("params") or {}).get("protocolVersion") if message.get("method") == "initialize" else None
+        if isinstance(asked, str) and self.revision in SESSIONS:
+            message["params"]["protocolVersion"] = min(asked, self.revision)
             body = json.dumps(message).encode()
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"content-length"]}
         await self.app(scope, _replayed(body, receive) if body else receive, send)

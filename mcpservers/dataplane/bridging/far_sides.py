@@ -177,6 +177,6 @@ class SseSide:
 
 
 def _without_subscription(params: Json) -> Json:
-    meta = {name: value for name, value in (params.get("_meta") or {}).items() if name != SUBSCRIPTION_ID_META_KEY}
+    meta = {name: value for name, value in shapes.meta_of(params).items() if name != SUBSCRIPTION_ID_META_KEY}
     kept = {name: value for name, value in params.items() if name != "_meta"}
     return {**kept, "_meta": meta} if meta else kept

@@ -3,9 +3,11 @@
 import contextlib
 
 from mcp import MCPError
+from mcp_types import InitializeResult
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
-from mcpservers.dataplane.bridging import agreement, log_levels
+from mcpservers.dataplane.bridging import agreement, log_levels, shapes
 from mcpservers.dataplane.bridging.call import Call, Json
 from mcpservers.dataplane.bridging.connection import Connection
 from mcpservers.dataplane.bridging.errors import Broken, SessionLost
@@ -16,9 +18,11 @@ from mcpservers.dataplane.jsonrpc import Failure, Reason
 def greeting(hello: Json) -> Greet:
     """Return what initializes a new connection with `hello`. It raises Failure and Unauthorized."""
 
+    own = shapes.without_odd_meta(hello)
+
     async def greet(connection: Connection) -> None:
         try:
-            result = await connection.request(Call("initialize", hello), "initialize", hello)
+            result = await connection.request(Call("initialize", own), "initialize", own)
         except MCPError as exc:
             raise _refused(f"error_{exc.code}") from None
         except (Broken, SessionLost):
@@ -26,12 +30,22 @@ def greeting(hello: Json) -> Greet:
         version = result.get("protocolVersion")
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             raise _refused("unknown_revision")
+        if not _is_sound(result):
+            raise _refused("invalid_answer")
         connection.version, connection.initialized = version, result
         if connection.plan.transport != "sse" and agreement.spoken(connection.plan).modern is None:
             agreement.learn(connection.plan, modern=False)
         await connection.notify("notifications/initialized", None)
 
     return greet
+
+
+def _is_sound(result: Json) -> bool:
+    try:
+        InitializeResult.model_validate(result)
+    except ValidationError:
+        return False
+    return True
 
 
 async def ensure_log_level(connection: Connection, level: str) -> None:

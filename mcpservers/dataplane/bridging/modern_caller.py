@@ -69,7 +69,7 @@ async def _serve_call(visit: Visit, message: Message, credential: Credential, an
 
 async def _answer(visit: Visit, message: Message, call: Call, answering: Answering) -> bool:
     """Follow the call to its end; True when it waits for the caller's answers instead."""
-    token = (message.params.get("_meta") or {}).get("progressToken")
+    token = message.meta.get("progressToken")
     while True:
         happened = await answering.until_told(call, token)
         if isinstance(happened, Asked):
@@ -99,7 +99,7 @@ def _may_ask(asked: Asked, message: Message) -> bool:
 
 def _begin(visit: Visit, message: Message, credential: Credential) -> Call:
     call = Call(message.method, message.params, visit.tracing())
-    hello, level = _hello(message), (message.params.get("_meta") or {}).get(LOG_LEVEL_META_KEY)
+    hello, level = _hello(message), message.meta.get(LOG_LEVEL_META_KEY)
     call.log_level = level if isinstance(level, str) else ""
 
     async def perform(connection: Connection) -> Json:
@@ -115,7 +115,7 @@ def _begin(visit: Visit, message: Message, credential: Credential) -> Call:
 
 
 def _hello(message: Message) -> Json:
-    return shapes.hello_of(message.params.get("_meta") or {})
+    return shapes.hello_of(message.meta)
 
 
 def purpose_of(message: Message) -> str:

@@ -23,6 +23,7 @@ from mcpservers.dataplane.bridging import shapes
 from mcpservers.dataplane.bridging.call import Call, Json
 from mcpservers.dataplane.bridging.connection import Connection
 from mcpservers.dataplane.bridging.errors import CannotBridge
+from mcpservers.dataplane.jsonrpc import Failure, Reason
 
 MAX_ROUNDS = 10
 MAX_PAGES = 50
@@ -48,9 +49,17 @@ async def request(connection: Connection, call: Call, params: Json) -> Json:
 async def _round(call: Call, result: Json) -> Json:
     """Put the upstream's questions to the caller, all at once, and return what its next round needs."""
     asked: dict[str, Any] = result.get("inputRequests") or {}
+    if not isinstance(asked, dict) or not all(map(_is_question, asked.values())):
+        text = "The MCP server asks for input in a form that cannot be read."
+        raise Failure(Reason.UpstreamUnavailable, text, "invalid_answer")
     answers = await asyncio.gather(*(call.ask(one["method"], one.get("params") or {}) for one in asked.values()))
     state = {"requestState": result["requestState"]} if "requestState" in result else {}
     return state | ({"inputResponses": dict(zip(asked, answers, strict=True))} if asked else {})
+
+
+def _is_question(asked: Any) -> bool:
+    is_object = isinstance(asked, dict) and isinstance(asked.get("method"), str)
+    return is_object and isinstance(asked.get("params"), dict | None)
 
 
 async def _with_headers(connection: Connection, call: Call, params: Json) -> Json:
@@ -71,7 +80,8 @@ async def _schema(connection: Connection, params: Json) -> Any:
         page = await connection.request(
             Call("tools/list", listing), "tools/list", listing, headers_of("tools/list", {})
         )
-        for tool in page.get("tools", []):
+        tools = page.get("tools")
+        for tool in tools if isinstance(tools, list) else ():
             if _is_named(tool, params):
                 return tool.get("inputSchema")
         if not page.get("nextCursor"):
@@ -80,8 +90,8 @@ async def _schema(connection: Connection, params: Json) -> Any:
     return None
 
 
-def _is_named(tool: Json, params: Json) -> bool:
-    return "name" in params and tool.get("name") == params["name"]
+def _is_named(tool: Any, params: Json) -> bool:
+    return isinstance(tool, dict) and "name" in params and tool.get("name") == params["name"]
 
 
 def headers_of(method: str, params: Json, input_schema: Any = None) -> dict[str, str]:

@@ -136,7 +136,7 @@ async def _request(visit: Visit, message: Message, talk: Talk, credential: Crede
         )
     )
     try:
-        token = (message.params.get("_meta") or {}).get("progressToken")
+        token = message.meta.get("progressToken")
         await _end(message, await _follow(call, talk, answering, token), answering)
     finally:
         talk.calls.pop(key, None)

@@ -53,6 +53,17 @@ def envelope_of(hello: Json, log_level: str) -> Json:
     return envelope | ({LOG_LEVEL_META_KEY: log_level} if log_level else {})
 
 
+def meta_of(params: Json) -> Json:
+    """Return the `_meta` of a message; {} also for what is no object."""
+    meta = params.get("_meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def without_odd_meta(params: Json) -> Json:
+    """Return the parameters without a `_meta` that is no object, which nobody can read."""
+    return params if isinstance(params.get("_meta", {}), dict) else {k: v for k, v in params.items() if k != "_meta"}
+
+
 def params_for_session(params: Json, progress_token: str) -> Json:
     """Return the parameters without what only 2026-07-28 knows; progress, where asked for, under our own token."""
     kept = {name: value for name, value in params.items() if name not in {"_meta", *ROUND}}
@@ -66,9 +77,7 @@ def params_for_modern(params: Json, envelope: Json, progress_token: str) -> Json
 
 
 def _meta(params: Json, envelope: Json, progress_token: str) -> Json:
-    own = params.get("_meta")
-    own = own if isinstance(own, dict) else {}
-    kept = {name: value for name, value in own.items() if name not in ENVELOPE} | envelope
+    kept = {name: value for name, value in meta_of(params).items() if name not in ENVELOPE} | envelope
     if "progressToken" in kept:
         kept["progressToken"] = progress_token
     return {"_meta": kept} if kept else {}
@@ -87,16 +96,16 @@ def result_for_session(method: str, result: Json) -> Json:
     kept = {name: value for name, value in result.items() if name not in MODERN_ONLY}
     if method == "tools/call" and not isinstance(kept.get("structuredContent", {}), dict):
         del kept["structuredContent"]
-    if method == "tools/list":
-        kept["tools"] = [_tool_for_session(tool) for tool in kept.get("tools", [])]
+    if method == "tools/list" and isinstance(kept.get("tools"), list):
+        kept["tools"] = [_tool_for_session(tool) for tool in kept["tools"]]
     return kept
 
 
-def _tool_for_session(tool: Json) -> Json:
-    schema = tool.get("outputSchema")
+def _tool_for_session(tool: Any) -> Any:
+    schema = tool.get("outputSchema") if isinstance(tool, dict) else None
     if isinstance(schema, dict) and schema.get("type") == "object":
         return tool
-    return {name: value for name, value in tool.items() if name != "outputSchema"}
+    return {name: value for name, value in tool.items() if name != "outputSchema"} if isinstance(tool, dict) else tool
 
 
 def discovered(initialized: Json) -> Json:
@@ -122,7 +131,7 @@ def version_of(hello: Json) -> str:
 def initialized(found: Json, hello: Json, name: str) -> Json:
     """Return what `initialize` says of a server that said this to `server/discover`."""
     capabilities = found.get("capabilities") or {}
-    meta = found.get("_meta") or {}
+    meta = meta_of(found)
     return {
         "protocolVersion": version_of(hello),
         "capabilities": {key: value for key, value in capabilities.items() if key != "extensions"},

@@ -10,6 +10,7 @@ from mcp_types import SubscriptionFilter
 from mcp_types.jsonrpc import INVALID_PARAMS, INVALID_REQUEST
 from pydantic import ValidationError
 
+from mcpservers.dataplane.bridging import shapes
 from mcpservers.dataplane.bridging.answering import KEEP_ALIVE, Answering
 from mcpservers.dataplane.bridging.attempts import attempted
 from mcpservers.dataplane.bridging.call import Call, Json, Told
@@ -109,7 +110,7 @@ class _Listening:
                 self._events.put_nowait(Told(method, params))
 
     async def _write(self, method: str, params: Json) -> None:
-        meta = (params.get("_meta") or {}) | self._meta
+        meta = shapes.meta_of(params) | self._meta
         await self._answering.write({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}})
 
     async def _subscribe(self) -> None:
