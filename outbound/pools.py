@@ -139,12 +139,30 @@ class _Connection(HTTPConnection):
     _opened_at = _answered_at = 0.0
     _heard: _TimedSocket | None = None
     _answer: HTTPResponse | None = None
+    _pieces: list[bytes] | None = None
 
     def begin(self, limits: Limits, policy: Policy) -> None:
         """Start the clock of one request."""
         self.limits, self.policy = limits, policy
         self.deadline = _Deadline(limits.total_timeout_seconds)
         self._heard = self._answer = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send head and body in one piece, where urllib3 makes two: each would wake the other side up."""
+        self._pieces = []
+        try:
+            super().request(*args, **kwargs)
+            pieces = self._pieces
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        """Send, or keep for a moment what belongs to one request."""
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
     def _new_conn(self) -> socket.socket:
         """Connect to the judged addresses, one after the other, and to nothing else."""
@@ -194,6 +212,31 @@ class Pool(HTTPConnectionPool):
     origin: Origin
     limits: Limits
     keeps: bool
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, *, body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
+    ) -> Any:
+        """Make one request on one connection, and nothing after it.
+
+        urllib3's own way there prepares for retries, redirects and proxies, of which there are none here.
+        """
+        connection = self._get_conn()
+        try:
+            return self._make_request(
+                connection,
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=timeout,
+                response_conn=connection,
+                preload_content=False,
+                decode_content=False,
+            )
+        except BaseException:
+            connection.close()
+            super()._put_conn(None)
+            raise
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         """Hand out the connection that was kept, unless it is closed or too old: it then opens anew."""

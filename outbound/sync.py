@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
 from urllib3.connectionpool import HTTPConnectionPool
 
 from outbound.addresses import Policy, current_policy
@@ -128,6 +130,17 @@ class OutboundAdapter(HTTPAdapter):
             response.close()
         body.seek(0)
         response._content, response._content_consumed = body.getvalue(), True  # type: ignore[attr-defined]
+
+    def build_response(self, request: requests.PreparedRequest, answer: Any) -> requests.Response:
+        """Wrap an answer as requests does, but look for no cookies in it: none is ever kept."""
+        response = requests.Response()
+        response.status_code = answer.status
+        response.headers = CaseInsensitiveDict(answer.headers)
+        response.encoding = get_encoding_from_headers(response.headers)
+        response.raw, response.reason = answer, answer.reason
+        response.url, response.request = request.url or "", request
+        response.connection = self
+        return response
 
     def get_connection_with_tls_context(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ class Target:
     port: int
 
 
+@lru_cache(maxsize=512)
 def read_url(url: str) -> Target:
     """Take a URL apart by its spelling alone; raise InvalidURL."""
     if _ODD_CHARACTER.search(url):
@@ -49,6 +51,7 @@ def read_url(url: str) -> Target:
     return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
+@lru_cache(maxsize=512)
 def read_target(url: str) -> Target:
     """Take a URL apart that is about to be used; raise InvalidURL or HTTPSRequired."""
     target = read_url(url)

@@ -67,7 +67,7 @@ class VaultEntry(SealedModel):
     generation = models.BigIntegerField(default=1)
     lease_holder = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
-    refresh_due_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    refresh_due_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     retry_at = models.DateTimeField(null=True, blank=True)

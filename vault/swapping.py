@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
+from django.db.models import CharField, IntegerField
 
 from vault.fields import Sealed
 from vault.models import VaultEntry
@@ -36,9 +37,13 @@ def swap(
 
 
 _FIELDS = {field.name: field for field in VaultEntry._meta.concrete_fields}
+# Every driver takes these as they are; Django would ask each value what it is first.
+_PLAIN = frozenset(name for name, field in _FIELDS.items() if isinstance(field, CharField | IntegerField))
 
 
 def _prepared(name: str, value: Any) -> Any:
+    if value is None or name in _PLAIN:
+        return value
     return _FIELDS[name].get_db_prep_save(value, connection)
 
 
