@@ -160,7 +160,8 @@ def header_problem(name: object, prefix: object) -> str:
     """Return what is wrong with a credential header's name or prefix, or "" (D03, D04)."""
     if not isinstance(name, str) or not HEADER_NAME.match(name):
         return "header_name must be an HTTP header name: letters, digits and hyphens, at most 64."
-    if name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
+    read_as = name.lower().replace("_", "-")  # as some servers do (RFC 3875 §4.1.18)
+    if read_as in RESERVED_HEADERS or read_as.startswith(RESERVED_PREFIXES):
         return (
             f"header_name {name} belongs to the protocol and cannot carry a credential. Use Authorization or X-Api-Key."
         )

@@ -76,13 +76,16 @@ async def _send(
     call: Call, plan: Plan, caller: Caller, session: Session | None, credential: Credential
 ) -> upstream.Answer:
     replaced: dict[bytes, str] = {}
-    if credential.name:
-        replaced[credential.name.lower().encode()] = credential.value
+    name = credential.name.lower().encode()
+    if name:
+        replaced[name] = credential.value
     if session is not None and session.upstream_id:
         replaced[headers.SESSION] = session.upstream_id
     if session is not None and session.upstream_protocol_version and _names(call.headers, VERSION):
         replaced[VERSION] = session.upstream_protocol_version
-    sent = [field for field in call.headers if field[0] not in replaced]
+    # The caller's `x-key` may stand for the gateway's `X_Key` at a server (RFC 3875 §4.1.18); theirs have no `_`.
+    lookalike = name.replace(b"_", b"-")
+    sent = [field for field in call.headers if field[0] not in replaced and field[0] != lookalike]
     sent += [(name, value.encode("latin-1", "replace")) for name, value in replaced.items()]
     return await upstream.send(
         call.method,

@@ -95,6 +95,24 @@ def test_a_static_key_replaces_what_the_caller_sent(
     assert upstream.requests[0].header("authorization") is None
 
 
+@pytest.mark.threat("D02")
+@pytest.mark.parametrize("name", ["X_Key", "X-Key", "x_KEY", "X_Api-Key"])
+def test_what_a_server_may_take_for_its_credential_is_dropped(
+    gateway: str, upstream_url: str, upstream: FakeMcpServer, alice: User, name: str
+) -> None:
+    factories.make_secret("MCP_API_KEY", "the-servers-key")
+    auth = {"mode": "static_key", "key_ref": "MCP_API_KEY", "header_name": name, "header_prefix": ""}
+    factories.allow(alice, factories.make_server(url=upstream_url, auth=auth), "use")
+    agent = Agent(gateway, alice)
+    own = dict.fromkeys(("X-Key", "X_Key", "x_key", "x-KEY", "X-Api-Key", "X_Api_Key"), "mine")
+    requests.post(
+        agent.url, data=b'{"jsonrpc":"2.0","id":1,"method":"ping"}', headers={**agent.headers, **own}, timeout=5
+    )
+    read_as = [(key.replace(b"_", b"-"), value) for key, value in upstream.requests[0].headers]
+    wanted = name.lower().replace("_", "-").encode()
+    assert [value for key, value in read_as if key == wanted] == [b"the-servers-key"]
+
+
 @pytest.mark.threat("D03")
 @pytest.mark.parametrize("stored", ["key\r\nX-Evil: 1", "key\x00", " key", "kéy"])
 def test_a_key_that_no_header_can_carry_is_refused_at_use(

@@ -54,7 +54,7 @@ def static_key(**fields: Any) -> dict[str, Any]:
         {"header_name": name}
         for name in [
             "Host", "Content-Length", "Transfer-Encoding", "Connection", "Cookie", ":path", "X-Key\r\nX-Other",
-            "X-Key\x00", "X Key", "", "Mcp-Session-Id", "X-Forwarded-For", 5, None,
+            "X-Key\x00", "X Key", "", "Mcp-Session-Id", "X-Forwarded-For", "Content_Length", "MCP_Session_Id", 5, None,
         ]
     ]
     + [{"header_prefix": prefix} for prefix in ["Bearer\r\nX: y", "Bearer\x00", "Béarer", " Bearer", "x" * 65, 5]],
