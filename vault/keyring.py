@@ -27,12 +27,17 @@ def given_up() -> frozenset[str]:
 
 def under(ciphertext: bytes) -> str | None:
     """Return the id of the key that the ciphertext is under; None when it is none of those that are set."""
+    found = opened(ciphertext)
+    return found[0] if found else None
+
+
+def opened(ciphertext: bytes) -> tuple[str, bytes] | None:
+    """Return the id of the key that the ciphertext is under, and what it says; None when none of the keys opens it."""
     for id, fernet in zip(ids(), cipher()._fernets, strict=True):
         try:
-            fernet.decrypt(ciphertext)
+            return id, fernet.decrypt(ciphertext)
         except InvalidToken:
             continue
-        return id
     return None
 
 

@@ -39,24 +39,33 @@ def open_sealed(owner: Owned, column: str) -> str | None:
     sealed = getattr(owner, column)
     if sealed is None:
         return None
+    return _opened(owner, column, sealed)[1]
+
+
+def _opened(owner: Owned, column: str, sealed: object) -> tuple[str, str]:
+    """Return the id of the key that opened the value, and the value. Raises Unreadable, which is counted."""
     try:
-        return _opened(owner, column, sealed)
+        return _read(owner, column, sealed)
     except Unreadable:
         catalog.decrypt_failures.count(str(owner._meta.model_name))
         raise
 
 
-def _opened(owner: Owned, column: str, sealed: object) -> str:
+def _read(owner: Owned, column: str, sealed: object) -> tuple[str, str]:
     if not isinstance(sealed, Sealed):
         raise Unreadable(f"{column} was never sealed")
+    found = keyring.opened(sealed.ciphertext)
+    if found is None:
+        raise Unreadable(f"{_label(owner)}.{column} does not open")
+    id, text = found
     try:
-        *place, value = json.loads(cipher().decrypt(sealed.ciphertext))
-    except (InvalidToken, ValueError, TypeError):
-        # Without the cause: its frames hold the ciphertext and, a level down, keys.
+        *place, value = json.loads(text)
+    except (ValueError, TypeError):
+        # Without the cause, which holds what was sealed.
         raise Unreadable(f"{_label(owner)}.{column} does not open") from None
     if place != _place(owner, column) or not isinstance(value, str):
         raise Unreadable(f"{_label(owner)}.{column} was sealed for another place")
-    return value
+    return id, value
 
 
 def opens(owner: Owned, column: str) -> bool:
@@ -70,15 +79,20 @@ def opens(owner: Owned, column: str) -> bool:
 
 def needs_reseal(owner: Owned, column: str) -> bool:
     """Tell whether the value opens under an older key only. Raises Unreadable when it opens under none."""
-    if open_sealed(owner, column) is None:
-        return False
-    return keyring.under(getattr(owner, column).ciphertext) != keyring.newest()
+    sealed = getattr(owner, column)
+    return sealed is not None and _opened(owner, column, sealed)[0] != keyring.newest()
 
 
-def resealed(owner: Owned, column: str) -> Sealed:
-    """Return the column's value under the newest key; the row is left as it is. Raises Unreadable."""
-    open_sealed(owner, column)
-    return Sealed(cipher().rotate(getattr(owner, column).ciphertext), keyring.newest())
+def resealed(owner: Owned, column: str) -> Sealed | None:
+    """Return the column's value under the newest key; None when it is, or there is none. Raises Unreadable.
+
+    The row is left as it is.
+    """
+    sealed = getattr(owner, column)
+    if sealed is None:
+        return None
+    id, value = _opened(owner, column, sealed)
+    return seal(owner, column, value) if id != keyring.newest() else None
 
 
 def _place(owner: Owned, column: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,9 @@ def test_a_newer_value_is_never_overwritten(db: None, before: Callable[[], None]
     current = Secret.objects.get()
     current.value = seal(current, "value", "second")
     current.save()
-    assert not rotation._restate(stale)
+    change = rotation._change_of(stale)
+    assert change is not None
+    assert rotation._written([change]) == 0
     assert open_sealed(Secret.objects.get(), "value") == "second"
 
 
@@ -218,6 +221,55 @@ def test_reads_and_writes_go_on_meanwhile(before: Callable[[], None]) -> None:
     stored = VaultEntry.objects.get()
     assert open_sealed(stored, "access_token") == written[-1]
     assert open_sealed(stored, "refresh_token") == f"refresh-{written[-1]}"
+    assert not any(needs_reseal(row, "value") for row in Secret.objects.all())
+
+
+def test_portions_get_smaller_when_a_write_holds_others_up_and_larger_again() -> None:
+    pace, rows = rotation._Pace(0), [Secret() for _ in range(1000)]
+
+    def size() -> int:
+        return len(next(iter(pace.portions(rows))))
+
+    first = size()
+    pace.written(rotation.WRITE_SECONDS * 2)
+    assert size() == first // 2
+    for _ in range(20):
+        pace.written(rotation.WRITE_SECONDS * 2)
+    assert size() == 1
+    for _ in range(20):
+        pace.written(0.001)
+    assert size() == rotation.BATCH
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_with_another_writer_costs_no_row(before: Callable[[], None]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    one, two = factories.make_secret("ONE"), factories.make_secret("TWO")
+    before()
+    changes = [change for row in (one, two) if (change := rotation._change_of(row))]
+    holds, done = threading.Event(), []
+
+    def the_other_way_round() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '30s'")  # so that it is not this one that gives way
+                Secret.objects.filter(pk=two.pk).update(description="two")
+                holds.set()
+                time.sleep(0.3)
+                Secret.objects.filter(pk=one.pk).update(description="one")
+            done.append(True)
+        finally:
+            connections.close_all()
+
+    other = threading.Thread(target=the_other_way_round)
+    other.start()
+    holds.wait(10)
+    assert rotation._written(changes) == 2
+    other.join()
+    assert done
+    assert {row.description for row in Secret.objects.all()} == {"one", "two"}
     assert not any(needs_reseal(row, "value") for row in Secret.objects.all())
 
 
