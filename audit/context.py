@@ -2,12 +2,11 @@
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is known of the request: `request_id` and the caller's `address`, each maybe empty."""
 
     request_id: str = ""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.http import HttpRequest
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,7 +25,19 @@ def judge(peer: str, forwarded_for: str) -> str:
     walk: what stands left of it cannot be believed. Returns "" when the peer itself is unknown.
     """
     decide = _judged if len(forwarded_for) <= REMEMBERED_CHARACTERS else _judged.__wrapped__
-    return decide(peer, forwarded_for, tuple(settings.AIGW_TRUSTED_PROXIES))
+    return decide(peer, forwarded_for, _trusted())
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> tuple[str, ...]:
+    return tuple(settings.AIGW_TRUSTED_PROXIES)
+
+
+def _forget(**_: object) -> None:
+    _trusted.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="clients.addresses")
 
 
 @lru_cache(maxsize=4096)

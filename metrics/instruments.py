@@ -61,7 +61,7 @@ class Counter(Instrument):
     def count(self, *labels: str, by: float = 1) -> None:
         """Add to the series of these label values."""
         with self._lock:
-            self._numbers(labels)[0] += by
+            (self._series.get(labels) or self._numbers(labels))[0] += by
 
 
 class Level(Instrument):
@@ -72,11 +72,12 @@ class Level(Instrument):
     def rise(self, *labels: str, by: float = 1) -> None:
         """Add to the level."""
         with self._lock:
-            self._numbers(labels)[0] += by
+            (self._series.get(labels) or self._numbers(labels))[0] += by
 
     def fall(self, *labels: str, by: float = 1) -> None:
         """Take from the level."""
-        self.rise(*labels, by=-by)
+        with self._lock:
+            (self._series.get(labels) or self._numbers(labels))[0] -= by
 
 
 class Histogram(Instrument):

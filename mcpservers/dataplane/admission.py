@@ -7,7 +7,6 @@ Where nobody has to wait, which is nearly always, there is nothing to await: Non
 
 import math
 from collections.abc import Awaitable, Hashable
-from uuid import UUID
 
 from mcpservers.dataplane import limits
 from mcpservers.dataplane.course import Course
@@ -21,7 +20,7 @@ LISTENING = frozenset({"subscriptions/listen"})
 CALL, MESSAGE, STREAM = "call", "message", "stream"
 BUSY_RETRY_SECONDS = 1.0
 places, rates = Places(), Rates()
-Key = tuple[str, int | UUID]
+Key = tuple[str, int | str]
 
 
 def of_user(visit: Visit, message: Message | None) -> Awaitable[None] | None:
@@ -35,8 +34,9 @@ def of_user(visit: Visit, message: Message | None) -> Awaitable[None] | None:
     if allowed.per_minute_per_user:
         _within_rate(("user", visit.caller.user_id), allowed.per_minute_per_user, "you may make")
     if allowed.per_minute_per_server:
-        _within_rate(("server", visit.plan.server_uid), allowed.per_minute_per_server, "this server takes")
-    key = (_kind(course), visit.caller.user_id)
+        _within_rate(("server", visit.plan.key), allowed.per_minute_per_server, "this server takes")
+    course.kind = _kind(course)
+    key = (course.kind, visit.caller.user_id)
     limit = allowed.streams_per_user if course.is_listening else allowed.calls_per_user
     if places.take(key, limit):
         course.holds(places.leave, key)
@@ -52,7 +52,7 @@ def at_server(visit: Visit, credential: Credential) -> Awaitable[None] | None:
         course.generation = credential.generation
     if not course.is_listening:
         course.deadline = course.began + allowed.call_seconds
-    key = (_kind(course), visit.plan.server_uid)
+    key = (course.kind, visit.plan.key)
     limit = allowed.streams_per_server if course.is_listening else allowed.calls_per_server
     if places.take(key, limit):
         course.holds(places.leave, key)

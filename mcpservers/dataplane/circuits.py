@@ -9,8 +9,7 @@ import time
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
+from mcpservers.dataplane import limits
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from outbound.errors import ConnectFailed, InvalidAnswer, TimedOut, TLSFailed
 
@@ -32,14 +31,14 @@ class Circuit:
     @property
     def is_open(self) -> bool:
         """Tell whether calls fail at once, but for one that tries."""
-        return self.failures >= settings.AIGW_CIRCUIT_FAILURES
+        return self.failures >= limits.current().circuit_failures
 
     def let_through(self) -> None:
         """Let a call pass if the circuit is closed, or as the one that tries. Raises Failure.
 
         A try that hangs keeps the next one waiting no longer than one that fails.
         """
-        if not self.is_open:
+        if not self.failures or not self.is_open:
             return
         now = time.monotonic()
         if (wait := self.retry_at - now) > 0:
@@ -47,14 +46,14 @@ class Circuit:
             raise Failure(
                 Reason.UpstreamUnavailable, text, "circuit_open", http_status=503, retry_after_seconds=max(wait, 1.0)
             )
-        self.retry_at = now + settings.AIGW_CIRCUIT_OPEN_SECONDS
+        self.retry_at = now + limits.current().circuit_open_seconds
 
     def failed(self) -> None:
         """Count a failure; enough of them in a row open the circuit."""
         was_open = self.is_open
         self.failures += 1
         if self.is_open:
-            self.retry_at = time.monotonic() + settings.AIGW_CIRCUIT_OPEN_SECONDS
+            self.retry_at = time.monotonic() + limits.current().circuit_open_seconds
             if not was_open:
                 logger.warning("upstream left alone", extra={"upstream": self.origin, "failures": self.failures})
 

@@ -21,7 +21,8 @@ class Course:
     """The changing part of a visit.
 
     `began` and `deadline`, None for no limit, are times of the loop of `task`; `message` is what it asks, once that is
-    known; `generation` that of the user's own token with which it has reached the upstream.
+    known, `kind` which sort of place that takes; `generation` that of the user's own token with which it has reached
+    the upstream.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Course:
         "ending",
         "generation",
         "is_listening",
+        "kind",
         "message",
         "task",
     )
@@ -41,7 +43,7 @@ class Course:
         self.began = 0.0
         self.deadline: float | None = None
         self.message: Message | None = None
-        self.is_listening = False
+        self.is_listening, self.kind = False, ""
         self.generation: int | None = None
         self.ending: Ended | Failure | None = None
         self._held: list[tuple[Callable[[Hashable], None], Hashable]] = []

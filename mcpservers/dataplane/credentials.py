@@ -31,7 +31,7 @@ RENEW_AGAIN_SECONDS = 60.0
 KEPT = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credential:
     """The header to add, if any. `generation` names the user's token, so that a refused one can be renewed."""
 
@@ -90,10 +90,13 @@ async def _user_token(plan: Plan, caller: Caller, rejected: Credential | None) -
     provider_uid = plan.provider_uid
     if provider_uid is None:
         raise Failure(Reason.OAuthProviderNotFound, "OAuth provider not found", "gone")
-    key = (caller.user_id, provider_uid, plan.required_scopes)
+    key = (caller.user_id, plan.provider_key, plan.required_scopes)
     kept = _opened.peek(key)
     if rejected is not None or (kept is not None and is_over(kept.usable_until)):
         _opened.forget(key)
+    elif kept is not None:
+        activity.entry_used(kept.entry_pk)
+        return kept
     try:
         token = await _opened.get(
             key,
@@ -114,8 +117,9 @@ async def _key(plan: Plan) -> str:
     def read() -> str:
         return secrets.read(plan.key_ref, purpose=f"mcp-server {plan.name}")
 
+    place = (plan.key, plan.key_ref)
     try:
-        return await _keys.get((plan.server_uid, plan.key_ref), lambda: run_in_thread(read))
+        return _keys.peek(place) or await _keys.get(place, lambda: run_in_thread(read))
     except secrets.SecretNotFound as exc:
         raise Failure(Reason.SecretNotFound, str(exc), exc.name) from None
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from django.conf import settings
+from mcpservers.dataplane import limits
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,6 +27,13 @@ class BodyTooLarge(Exception):
     """The request body is larger than `AIGW_MAX_REQUEST_BYTES`."""
 
 
+def _joined(fields: RawHeaders) -> dict[bytes, bytes]:
+    joined: dict[bytes, bytes] = {}
+    for name, value in fields:
+        joined[name] = joined[name] + b", " + value if name in joined else value
+    return joined
+
+
 class Exchange:
     """A request of the data plane and the way to answer it, once."""
 
@@ -34,10 +41,10 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.peer: str = (scope.get("client") or ("",))[0]
-        self.raw_headers: RawHeaders = list(scope["headers"])
-        self._joined: dict[bytes, bytes] = {}
-        for name, value in self.raw_headers:
-            self._joined[name] = self._joined[name] + b", " + value if name in self._joined else value
+        self.raw_headers: RawHeaders = scope["headers"]
+        self._joined = joined = dict(self.raw_headers)
+        if len(joined) != len(self.raw_headers):
+            self._joined = _joined(self.raw_headers)
         self.receive, self._send = receive, send
         self.request_id = os.urandom(16).hex()
         self.has_answered = False
@@ -50,11 +57,12 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """Return a request header ("" when absent, joined with a comma when repeated)."""
-        return self._joined.get(name.encode(), b"").decode("latin-1")
+        value = self._joined.get(name.encode())
+        return "" if value is None else value.decode("latin-1")
 
     async def body(self) -> bytes:
         """Read the whole request body. Raises BodyTooLarge, CallerGone."""
-        limit = settings.AIGW_MAX_REQUEST_BYTES
+        limit = limits.current().request_bytes
         if (length := self.header("content-length")).isdigit() and int(length) > limit:
             raise BodyTooLarge
         chunks: list[bytes] = []
@@ -73,11 +81,11 @@ class Exchange:
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Send the status and headers, with those that every answer carries."""
         self.has_answered = True
-        self.is_event_stream = any(
-            name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in headers
-        )
-        own = [*ALWAYS, (b"x-request-id", self.request_id.encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+        for name, value in headers:
+            if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+                self.is_event_stream = True
+        sent = [*headers, *ALWAYS, (b"x-request-id", self.request_id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": sent})
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the body; the last one with `more=False`."""

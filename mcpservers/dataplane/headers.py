@@ -1,6 +1,7 @@
 """Which headers pass, in either direction. Names are lower case, as ASGI has them."""
 
 import re
+from functools import lru_cache
 
 from mcpservers.dataplane.exchange import RawHeaders
 
@@ -49,14 +50,19 @@ def to_upstream(raw: RawHeaders, *, callers_token: str) -> RawHeaders:
     named = _named_by_connection(raw)
     token = callers_token.encode()
     return [
-        (key, value)
-        for key, value in raw
-        if key not in STAYS
-        and not key.startswith(CALLERS_OWN_PREFIXES)
-        and key not in named
-        and (b"_" not in key or key.startswith(PARAMETER_PREFIX))
-        and not (token and token in value)
+        field
+        for field in raw
+        if _may_go_upstream(field[0]) and field[0] not in named and not (token and token in field[1])
     ]
+
+
+@lru_cache(maxsize=4096)
+def _may_go_upstream(name: bytes) -> bool:
+    return (
+        name not in STAYS
+        and not name.startswith(CALLERS_OWN_PREFIXES)
+        and (b"_" not in name or name.startswith(PARAMETER_PREFIX))
+    )
 
 
 def to_caller(raw: RawHeaders) -> RawHeaders:
@@ -73,5 +79,13 @@ def to_caller(raw: RawHeaders) -> RawHeaders:
 
 def _named_by_connection(raw: RawHeaders) -> frozenset[bytes]:
     """Return the headers that belong to the connection because its own header says so (RFC 9110 §7.6.1)."""
-    values = [value for key, value in raw if key == b"connection"]
-    return frozenset(name.strip().lower() for value in values for name in value.split(b",")) if values else NONE
+    named = NONE
+    for key, value in raw:
+        if key == b"connection":
+            named |= _names(value)
+    return named
+
+
+@lru_cache(maxsize=1024)
+def _names(value: bytes) -> frozenset[bytes]:
+    return frozenset(name.strip().lower() for name in value.split(b","))

@@ -45,11 +45,13 @@ async def stop_unless_kept() -> None:
 def http() -> Client:
     """Return the client of the running loop, made when it is first needed."""
     loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
-        client = _clients[loop] = Client(
-            connect_seconds=settings.AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS,
-            limit=settings.AIGW_UPSTREAM_CONNECTIONS,
-            limit_per_origin=settings.AIGW_UPSTREAM_CONNECTIONS_PER_SERVER,
-        )
+    return _clients.get(loop) or _made(loop)
+
+
+def _made(loop: asyncio.AbstractEventLoop) -> Client:
+    client = _clients[loop] = Client(
+        connect_seconds=settings.AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS,
+        limit=settings.AIGW_UPSTREAM_CONNECTIONS,
+        limit_per_origin=settings.AIGW_UPSTREAM_CONNECTIONS_PER_SERVER,
+    )
     return client

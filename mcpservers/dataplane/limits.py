@@ -7,7 +7,7 @@ from django.core.signals import setting_changed
 
 
 class Limits(NamedTuple):
-    """Places at a time, calls a minute (0: any number), seconds."""
+    """Places at a time, calls a minute (0: any number), seconds, bytes."""
 
     calls_per_user: int
     streams_per_user: int
@@ -18,6 +18,12 @@ class Limits(NamedTuple):
     request_seconds: float
     call_seconds: float
     busy_wait_seconds: float
+    connect_seconds: float
+    first_byte_seconds: float
+    idle_seconds: float
+    request_bytes: int
+    circuit_failures: int
+    circuit_open_seconds: float
 
 
 _current: Limits | None = None
@@ -40,6 +46,12 @@ def _read() -> Limits:
         settings.AIGW_REQUEST_TIMEOUT_SECONDS,
         settings.AIGW_CALL_TIMEOUT_SECONDS,
         settings.AIGW_BUSY_WAIT_SECONDS,
+        settings.AIGW_UPSTREAM_CONNECT_TIMEOUT_SECONDS,
+        settings.AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS,
+        settings.AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS,
+        settings.AIGW_MAX_REQUEST_BYTES,
+        settings.AIGW_CIRCUIT_FAILURES,
+        settings.AIGW_CIRCUIT_OPEN_SECONDS,
     )
     return _current
 

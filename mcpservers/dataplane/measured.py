@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from mcpservers.activity import ledger
-from mcpservers.activity.finished import FinishedCall
-from mcpservers.activity.models import METHOD_LENGTH, TOOL_LENGTH
+from mcpservers.activity.finished import METHOD_LENGTH, TOOL_LENGTH, FinishedCall
 from mcpservers.activity.outcomes import Outcome
 from mcpservers.dataplane import stopwatch, verdicts
 from mcpservers.dataplane.elicitation import URL_ELICITATION_REQUIRED
@@ -51,7 +50,7 @@ class call(Times):
     )
 
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__()
+        self.upstream = self.user = 0.0
         self._exchange = exchange
         self.caller: Caller | None = None
         self.plan: Plan | None = None

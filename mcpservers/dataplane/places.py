@@ -69,13 +69,13 @@ class Places:
     def leave(self, key: Hashable) -> None:
         """Give a place back, or hand it on to who has waited longest."""
         with self._lock:
-            turn = self._next(key)
-            if turn is None:
-                left = self._taken[key] - 1
-                if left:
-                    self._taken[key] = left
-                else:
-                    del self._taken[key]
+            if self._waiting and self._next(key) is not None:
+                return
+            left = self._taken[key] - 1
+            if left:
+                self._taken[key] = left
+            else:
+                del self._taken[key]
 
     def _next(self, key: Hashable) -> _Turn | None:
         waiting = self._waiting.get(key)

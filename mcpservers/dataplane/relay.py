@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from mcpservers.dataplane import credentials, headers, passthrough, upstream
+from mcpservers.dataplane.course import Course
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.exchange import Exchange, RawHeaders
 from mcpservers.dataplane.jsonrpc import Failure, Reason
@@ -21,7 +22,7 @@ PERSONAL = frozenset({"user_oauth", "token_passthrough"})
 WATCH_AFTER_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What is sent on: the method, the caller's headers that may pass, and the body as it came."""
 
@@ -92,7 +93,7 @@ async def _send(
         plan.url,
         sent,
         call.body,
-        owner=(plan.server_uid, caller.user_id if plan.mode in PERSONAL else None),
+        owner=(plan.key, caller.user_id if plan.mode in PERSONAL else None),
         is_listening=call.is_listening,
         is_repeatable=call.is_repeatable,
     )
@@ -160,15 +161,14 @@ class until_caller_leaves:
 
     __slots__ = ("_exchange", "_task", "_timer", "_watch")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, exchange: Exchange, course: Course) -> None:
+        task = course.task
+        assert task is not None  # noqa: S101 - a visit is under way in a task
+        self._exchange, self._task = exchange, task
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in a task
-        self._task = task
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
+        self._timer = self._task.get_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -51,6 +51,13 @@ class Plan:
     capabilities: dict[str, Any] = field(repr=False)
     tools: list[dict[str, Any]] = field(repr=False)
     policy: Policy | None = field(default=None, repr=False)
+    # The uids as text, which is hashed once; a UUID is hashed anew for every look-up.
+    key: str = field(init=False, repr=False)
+    provider_key: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.server_uid.hex)
+        object.__setattr__(self, "provider_key", self.provider_uid.hex if self.provider_uid else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +74,19 @@ _plans: Memory[Plan | Refused] = Memory(seconds=REMEMBER_SECONDS)
 async def caller_of(token: str) -> Caller | None:
     """Return whom an API token stands for; None when it is unknown, expired, revoked or its user inactive."""
     digest = tokens.digest(token)
-    try:
-        caller = await _callers.get(digest, lambda: run_in_thread(_read_caller, token))
-    except LookupError:
-        return None
+    caller = _callers.peek(digest)
+    if caller is None:
+        try:
+            caller = await _callers.get(digest, lambda: run_in_thread(_read_caller, token))
+        except LookupError:
+            return None
     return None if caller.expires_at and caller.expires_at <= timezone.now() else caller
 
 
 async def plan_for(caller: Caller, name: str) -> Plan | Refused:
     """Return how to serve the caller's call to the server called `name`."""
-    return await _plans.get((caller.user_id, name), lambda: run_in_thread(_read_plan, caller.user_id, name))
+    key = (caller.user_id, name)
+    return _plans.peek(key) or await _plans.get(key, lambda: run_in_thread(_read_plan, caller.user_id, name))
 
 
 def _read_caller(token: str) -> Caller:

@@ -55,7 +55,7 @@ async def post(visit: Visit) -> None:
     try:
         if (turn := admission.of_user(visit, message)) is not None:
             await turn
-        async with relay.until_caller_leaves(visit.exchange):
+        async with relay.until_caller_leaves(visit.exchange, visit.course):
             seen = listing.of_request(visit, message)
             await _serve(seen, message, body)
             listing.require_whole(seen)

@@ -18,7 +18,7 @@ async def get(visit: Visit) -> None:
     try:
         if (turn := admission.of_user(visit, None)) is not None:
             await turn
-        async with relay.until_caller_leaves(visit.exchange):
+        async with relay.until_caller_leaves(visit.exchange, visit.course):
             await _listen(listing.of_stream(visit), session)
     except Failure as failure:
         if failure.reason in jsonrpc.NEEDS_CONSENT and not visit.exchange.has_answered:

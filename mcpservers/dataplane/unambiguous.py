@@ -27,6 +27,8 @@ def read(body: bytes) -> Any:
 
 def refuse_lookalikes(members: Set[str], names: frozenset[str]) -> None:
     """Raise Ambiguous for a member that is one of `names` but for its case."""
+    if members <= names:
+        return
     for member in members - names:
         if member.casefold() in names:
             raise Ambiguous("A member's name differs from one of the protocol's in its case only.")

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Hashable
 from time import perf_counter
 from types import TracebackType
 
-from django.conf import settings
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mcpservers.dataplane import circuits, lifespan, stopwatch
+from mcpservers.dataplane import circuits, lifespan, limits, stopwatch
 from mcpservers.dataplane.exchange import RawHeaders
 from mcpservers.dataplane.jsonrpc import Failure, Reason
 from outbound.errors import InvalidAnswer, OutboundError, RedirectRefused, TimedOut
@@ -94,8 +93,9 @@ async def send(
     again when the upstream closed a kept connection under it.
     Raises Failure `UpstreamUnavailable` when there is no answer at all.
     """
-    first_byte = None if is_listening else settings.AIGW_UPSTREAM_FIRST_BYTE_TIMEOUT_SECONDS
-    idle = None if is_listening else settings.AIGW_UPSTREAM_IDLE_TIMEOUT_SECONDS
+    allowed = limits.current()
+    first_byte = None if is_listening else allowed.first_byte_seconds
+    idle = None if is_listening else allowed.idle_seconds
     began = perf_counter()
     try:
         with circuits.guarding(url) as circuit:

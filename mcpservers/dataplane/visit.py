@@ -16,7 +16,7 @@ TRACING = ("traceparent", "tracestate")
 NO_MESSAGE = Message(method="", id=None, has_id=True, params={})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Visit:
     """Whose request it is, to which server, and what it came with: the API token, or a browser's session."""
 

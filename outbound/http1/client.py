@@ -85,11 +85,11 @@ class Client:
         head = head_of(method, destination, headers, body)
         now = asyncio.get_running_loop().time()
         until = None if total_seconds is None else now + total_seconds
-        limits = [seconds for seconds in (first_byte_seconds, total_seconds) if seconds is not None]
-        deadline = now + min(limits) if limits else None
+        deadline = None if first_byte_seconds is None else now + first_byte_seconds
+        if until is not None and (deadline is None or until < deadline):
+            deadline = until
         policy = self._current_policy()
-        origin = (destination.scheme, destination.host, destination.port)
-        key, patience = (origin, owner), self._idle_seconds if is_repeatable else IDLE_AT_MOST_SECONDS
+        key, patience = (destination.origin, owner), self._idle_seconds if is_repeatable else IDLE_AT_MOST_SECONDS
         connection = self.pool.reuse(key, idle_at_most_seconds=patience)
         if connection is None:
             connection = await self._open(key, destination, policy, deadline, patience)

@@ -25,6 +25,7 @@ class Destination:
     port: int
     host_field: bytes
     target: bytes
+    origin: str
 
 
 @lru_cache(maxsize=2048)
@@ -34,7 +35,8 @@ def destination_of(url: str) -> Destination:
     name = f"[{found.host}]" if ":" in found.host else found.host
     host_field = name if found.port == DEFAULT_PORTS[found.scheme] else f"{name}:{found.port}"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Destination(found.scheme, found.host, found.port, host_field.encode(), target.encode())
+    origin = f"{found.scheme}://{name}:{found.port}"
+    return Destination(found.scheme, found.host, found.port, host_field.encode(), target.encode(), origin)
 
 
 async def opened(destination: Destination, policy: Policy, context: ssl.SSLContext, *, seconds: float) -> Connection:

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
@@ -18,6 +19,7 @@ from mcpservers.dataplane.sessions import Session
 
 REMEMBER_SECONDS = 3600.0
 KEPT = 10_000
+_MODERN, _HANDSHAKE = frozenset(MODERN_PROTOCOL_VERSIONS), frozenset(HANDSHAKE_PROTOCOL_VERSIONS)
 
 
 class Way(Enum):
@@ -46,8 +48,11 @@ def spoken(plan: Plan) -> Spoken:
     if learned is not None and learned[0] > time.monotonic():
         return learned[1]
     versions = plan.capabilities.get("supported_versions") or [plan.capabilities.get("protocol_version")]
-    is_modern = any(version in MODERN_PROTOCOL_VERSIONS for version in versions)
-    has_sessions = any(version in HANDSHAKE_PROTOCOL_VERSIONS for version in versions)
+    return _seen(not _MODERN.isdisjoint(versions), not _HANDSHAKE.isdisjoint(versions))
+
+
+@lru_cache
+def _seen(is_modern: bool, has_sessions: bool) -> Spoken:
     # A modern server's discover answer may leave out what it speaks after `initialize`.
     return Spoken(is_modern or (False if has_sessions else None), has_sessions or None)
 

@@ -47,11 +47,11 @@ async def crossed(visit: Visit, message: Message, session: Session | None, crede
 
 def may_be_refusal(message: Message, visit: Visit, answer: Answer) -> bool:
     """Tell whether the answer to a request that passed may mean that the upstream does not know its revision."""
-    known = agreement.spoken(visit.plan)
+    if answer.status not in REFUSALS and (message.method != "server/discover" or answer.status != 200):
+        return False
     if message.is_modern:
-        is_probe = message.method == "server/discover" and answer.status == 200
-        return known.modern is None and (is_probe or answer.status in REFUSALS)
-    return message.method == "initialize" and known.sessions is None and answer.status in REFUSALS
+        return agreement.spoken(visit.plan).modern is None
+    return message.method == "initialize" and agreement.spoken(visit.plan).sessions is None
 
 
 async def crossed_after(visit: Visit, message: Message, credential: Credential, answer: Answer) -> None:
