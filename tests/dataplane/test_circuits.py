@@ -152,7 +152,7 @@ def test_a_try_whose_caller_leaves_lets_the_next_one_try(
 
     upstream.behave = behave
     with pytest.raises(requests.ReadTimeout):
-        requests.post(agent.url, json={"jsonrpc": "2.0", "id": 1, "method": "x"}, headers=agent.headers, timeout=0.3)
+        requests.post(agent.url, json={"jsonrpc": "2.0", "id": 1, "method": "x"}, headers=agent.headers, timeout=1.5)
     wait_for(lambda: upstream.closed_streams == 1)
     upstream.behave = None
     assert agent.call().status_code == 200

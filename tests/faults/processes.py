@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,11 +11,17 @@ def owner_of(port: int) -> int | None:
     """Return the process that has a loopback connection from local `port`; None when it has gone."""
     wanted = f"socket:[{inode}]" if (inode := _inode(port)) else None
     for folder in Path("/proc").glob("[0-9]*/fd"):
-        with suppress(OSError):
-            for descriptor in folder.iterdir():
-                if wanted is not None and os.readlink(descriptor) == wanted:
-                    return int(folder.parent.name)
+        if wanted in _descriptors(folder):
+            return int(folder.parent.name)
     return None
+
+
+def _descriptors(folder: Path) -> Iterator[str]:
+    """Yield what a process has open; one that is closed while we look is none of it."""
+    with suppress(OSError):
+        for descriptor in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                yield os.readlink(folder / descriptor)
 
 
 def _inode(port: int) -> str | None:
