@@ -8,27 +8,15 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import structlog
 
 from audit import context
-from mcpservers.activity.finished import FinishedCall
+from audit.redaction import TELLING_NAMES, redacted, redacted_name
+from mcpservers.activity.finished import METHOD_LENGTH, TOOL_LENGTH, FinishedCall
 
-TELLING_NAMES = (
-    "access_token|refresh_token|id_token|client_secret|(?:device_|user_)?code|code_verifier|state|ticket|token|password"
-)
 TELLING_KEY = re.compile(TELLING_NAMES, re.IGNORECASE)
-SECRET_SHAPES = re.compile(
-    r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"
-    rf"|(\b(?:{TELLING_NAMES})"
-    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]+"
-    r"|(://)[^/\s@]+@"
-    r"|(\baigw_)[\w-]{8,}"
-    # A validation error of pydantic quotes what was sent.
-    r"|(\binput_value=).+?(?=, input_type=|$)"
-)
 
 
 def json_formatter() -> logging.Formatter:
@@ -72,8 +60,8 @@ def _call_line(call: FinishedCall, record: logging.LogRecord) -> str:
             "request_id": call.request_id,
             "user": call.user,
             "server": call.server,
-            "method": _redacted_name(call.method),
-            "tool": _redacted_name(call.tool),
+            "method": redacted_name(call.method, METHOD_LENGTH),
+            "tool": redacted_name(call.tool, TOOL_LENGTH),
             "status": call.status,
             "outcome": call.outcome,
             "reason": call.reason,
@@ -86,23 +74,6 @@ def _call_line(call: FinishedCall, record: logging.LogRecord) -> str:
 
 
 _encode = json.JSONEncoder(check_circular=False).encode
-
-
-@lru_cache(maxsize=4096)
-def _redacted_name(name: str) -> str:
-    """Return what a caller called a method or a tool, which is the one text here that a caller may choose."""
-    return redacted(name)
-
-
-def redacted(text: str) -> str:
-    """Return `text` with whatever looks like a credential replaced by `[redacted]`."""
-    return SECRET_SHAPES.sub(_keep_label, text)
-
-
-def _keep_label(match: re.Match[str]) -> str:
-    if match.group(3):
-        return "://[redacted]@"
-    return f"{next(filter(None, match.group(1, 2, 4, 5)), '')}[redacted]"
 
 
 def _add_request(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -3,6 +3,9 @@
 from typing import NamedTuple
 from uuid import UUID
 
+# What a row keeps of the names that callers choose.
+TOOL_LENGTH, METHOD_LENGTH = 128, 64
+
 
 class FinishedCall(NamedTuple):
     """What is kept of a call. `server_uid` is None for a caller or a server that the gateway does not know.

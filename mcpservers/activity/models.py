@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-TOOL_LENGTH, METHOD_LENGTH = 128, 64
+from mcpservers.activity.finished import METHOD_LENGTH, TOOL_LENGTH
 
 
 class ServerCall(models.Model):

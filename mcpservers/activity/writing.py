@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from mcpservers.activity.finished import FinishedCall
+from audit.redaction import redacted_name
+from mcpservers.activity.finished import METHOD_LENGTH, TOOL_LENGTH, FinishedCall
 from mcpservers.activity.models import ServerCall
 
 COLUMNS = (
@@ -51,8 +52,8 @@ def _rows(calls: Iterable[FinishedCall]) -> Iterable[tuple[Any, ...]]:
             uid.hex if is_text and uid else uid,
             call.user_id,
             call.request_id,
-            call.method,
-            call.tool,
+            redacted_name(call.method, METHOD_LENGTH),
+            redacted_name(call.tool, TOOL_LENGTH),
             call.outcome,
             call.status,
             round(call.milliseconds, 3),

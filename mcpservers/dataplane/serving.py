@@ -143,7 +143,8 @@ async def _call(
             if not may_offer:
                 raise
             offered = await ladder.offer(visit, message, session, failure)
-            if offered is not None:
+            # A tool that is held stays so: while there was no consent, that came first.
+            if offered is not None and not await policing.refused(visit, message):
                 await _forward(visit, message, body, session, offered)
         return
     if local.is_connect_call(message, visit.plan):

@@ -163,6 +163,20 @@ class TestInputRequired:
         meta = {**MODERN, "io.modelcontextprotocol/clientCapabilities": capabilities}
         assert call(agent, _meta=meta)["error"]["code"] == -32010
 
+    @pytest.mark.threat("D18")
+    def test_consent_comes_before_a_review(
+        self, agent: Agent, bound: MCPServer, consenting: Any, upstream: FakeMcpServer
+    ) -> None:
+        factories.hold_changes(bound)
+        plain = agent.post("tools/call", {"name": "whoami"}).json()["error"]
+        assert (plain["code"], bool(plain["data"]["authorize_url"])) == (-32010, True)
+        question = call(agent)["result"]
+        consenting(0.2)
+        said = {"aigateway_consent": {"action": "accept"}}
+        retry = {"requestState": question["requestState"], "inputResponses": said}
+        assert call(agent, id=2, **retry)["error"]["code"] == -32018
+        assert "tools/call" not in upstream.methods()
+
     @pytest.mark.parametrize("delivery", ["error", "tool_result"])
     def test_a_server_can_force_the_last_rung(self, agent: Agent, bound: MCPServer, delivery: str) -> None:
         bound.consent_delivery = delivery
@@ -203,6 +217,17 @@ class TestElicitationInSession:
         assert (answer["id"], answer["result"]["content"][0]["text"]) == (9, "Bearer alices-token")
         assert next(events, None) is None
         assert upstream.methods() == ["initialize", "notifications/initialized", "tools/call"]
+
+    @pytest.mark.threat("D18")
+    def test_a_held_tool_stays_held_after_the_consent_that_comes_first(
+        self, agent: Agent, bound: MCPServer, consenting: Any, upstream: FakeMcpServer
+    ) -> None:
+        factories.hold_changes(bound)
+        events = self.stream(agent)
+        assert next(events)["method"] == "elicitation/create"
+        consenting(0.2)
+        assert next(events)["error"]["code"] == -32018
+        assert "tools/call" not in upstream.methods()
 
     def test_a_client_that_says_nothing_gets_the_link_as_an_error(self, agent: Agent) -> None:
         events = list(self.stream(agent))

@@ -84,6 +84,14 @@ def test_a_denied_tool_is_neither_listed_nor_called(agent: Agent, server: MCPSer
     assert agent.call("Drop_all").json()["result"] == {}
 
 
+@pytest.mark.threat("D17", "H01")
+def test_the_trail_of_a_refusal_holds_no_credential(agent: Agent, server: MCPServer, lists: FakeMcpServer) -> None:
+    restrict(server, allow=["read_file"])
+    agent.call("access_token=3Xk9-canary")
+    [event] = Event.objects.filter(action="mcp.tool_refused")
+    assert event.data == {"tool": "access_token=[redacted]", "why": "hidden"}
+
+
 @pytest.mark.threat("D17")
 def test_a_denied_tool_is_refused_in_either_revision(agent: Agent, server: MCPServer, upstream: FakeMcpServer) -> None:
     restrict(server, allow=["read_*"])
