@@ -1,21 +1,16 @@
 """The actors, the settings of a test gateway, and a guard against unplanned network calls."""
 
-import importlib
 import os
 import socket
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from django.apps import AppConfig, apps
 from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models.signals import post_migrate
-from django.dispatch import receiver
 from django.test import Client
 
-from tests import factories
+from tests import emptying, factories
 
 BASE_URL = "https://gateway.test"
 MUST_RUN_IN_CI = ("service", "real_client", "browser")
@@ -91,7 +86,9 @@ def _is_address(name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """End what sessions threads have left open on the test database, which could not be dropped otherwise."""
+    """Remember the fresh database; at last end what threads left open on it, which could not be dropped otherwise."""
+    with django_db_blocker.unblock():
+        emptying.remember()
     yield
     with django_db_blocker.unblock():
         if connection.vendor == "postgresql":
@@ -100,30 +97,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-
-
-@receiver(post_migrate)
-def _groups_outlive_a_flush(sender: AppConfig, **_: Any) -> None:
-    """Make the groups again that a transactional test's flush took: in a gateway they come from a migration."""
-    if sender.name == "clients" and not Group.objects.exists():
-        importlib.import_module("clients.migrations.0002_groups").make_groups(apps, None)
-
-
-_execute_sql_flush = BaseDatabaseOperations.execute_sql_flush
-
-
-def _flush_the_trail_too(self: BaseDatabaseOperations, statements: list[str]) -> None:
-    """Empty the tables after a transactional test: only here are the triggers of the trail taken off for it."""
-    off, on = ["ALTER TABLE audit_event DISABLE TRIGGER USER"], ["ALTER TABLE audit_event ENABLE TRIGGER USER"]
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'")
-            triggers = cursor.fetchall()
-        off, on = [f"DROP TRIGGER {name}" for name, _ in triggers], [sql for _, sql in triggers]
-    _execute_sql_flush(self, [*off, *statements, *on])
-
-
-BaseDatabaseOperations.execute_sql_flush = _flush_the_trail_too  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)
