@@ -1,16 +1,17 @@
 """What the vault's benchmarks share: a gateway's database in a folder of its own, filled by the row.
 
 Each runs once on the embedded SQLite and once on a PostgreSQL that is started for it, where one is installed, in a
-process of its own: `main` starts them, `measuring` tells a process that it is one.
+process of its own, which `main` starts. `--sizes 1000,10000` takes other sizes, `--on SQLite` one database.
 """
 
+import argparse
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,22 +23,29 @@ if TYPE_CHECKING:
     from providers.models import OAuthProvider
 
 PROJECT = Path(__file__).resolve().parent.parent
+AT_ONCE = 500
 OLD_KEY, NEW_KEY = "benchmark-key-of-last-year-0123456789", "benchmark-key-of-this-year-0123456789"
 
 
-def main(script: str, measure: Callable[[], None]) -> None:
-    """Run `measure` on each database."""
+def main(script: str, measure: Callable[[], None], job: Callable[[], object] | None = None) -> None:
+    """Run `measure` on each database; it may have its `job` done in a child, by `peak_of_job`."""
     if os.environ.get("BENCH_DATABASE"):
         _prepare()
-        measure()
+        if job is not None and "BENCH_JOB" in os.environ:
+            job()
+            print(peak_megabytes())
+        else:
+            measure()
         return
-    for name, url in _databases():
+    asked, _ = _arguments().parse_known_args()
+    for name, url in _databases(asked.on):
         print(f"-- on {name}", flush=True)
         with tempfile.TemporaryDirectory() as folder, token_endpoint() as endpoint:
             env = {
                 **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
                 "PYTHONPATH": str(PROJECT),
                 "BENCH_DATABASE": name,
+                "BENCH_SIZES": asked.sizes,
                 "BENCH_TOKEN_ENDPOINT": endpoint,
                 "DJANGO_SETTINGS_MODULE": "aigateway.settings",
                 "AIGW_DATA_DIR": folder,
@@ -50,8 +58,32 @@ def main(script: str, measure: Callable[[], None]) -> None:
             subprocess.run([sys.executable, "-W", "ignore", script], env=env, cwd=PROJECT, check=True)
 
 
-def _databases() -> Iterator[tuple[str, str]]:
-    yield "SQLite", ""
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", default="", help="rows, such as 1000,10000, in place of the script's own")
+    parser.add_argument("--on", choices=["SQLite", "PostgreSQL"], help="one database only")
+    return parser
+
+
+def sizes(usual: Sequence[int]) -> list[int]:
+    """Return the sizes to measure: those that were asked for, or else the `usual` ones."""
+    asked = os.environ.get("BENCH_SIZES", "")
+    return [int(size) for size in asked.split(",")] if asked else list(usual)
+
+
+def peak_of_job() -> float:
+    """Have the script's job done in a process of its own; return the most memory in MB that it has had."""
+    command = [sys.executable, "-W", "ignore", sys.argv[0]]
+    env = {**os.environ, "BENCH_JOB": "1"}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def _databases(only: str | None) -> Iterator[tuple[str, str]]:
+    if only != "PostgreSQL":
+        yield "SQLite", ""
+    if only == "SQLite":
+        return
     if servers.postgres_programs() is None:
         print("-- not on PostgreSQL, which is not installed here")
         return
@@ -106,8 +138,8 @@ def fill(count: int, due: int, *, milliseconds: int = 0) -> None:
     )
     now = timezone.now()
     VaultEntry.objects.update(provider_fingerprint=provider.fingerprint(), refresh_due_at=now + timedelta(minutes=45))
-    for number in range(VaultEntry.objects.count(), due):
-        _make(number, provider, now)
+    for number in range(VaultEntry.objects.count(), due, AT_ONCE):
+        _make(range(number, min(number + AT_ONCE, due)), provider, now)
     _copies(VaultEntry.objects.count(), count)
     first = VaultEntry.objects.order_by("pk").values_list("pk", flat=True)[:due]
     VaultEntry.objects.filter(pk__lte=max(first)).update(
@@ -122,20 +154,27 @@ def empty() -> None:
     run_sql("DELETE FROM auth_user")
 
 
-def _make(number: int, provider: "OAuthProvider", now: datetime) -> None:
+def _make(numbers: Sequence[int], provider: "OAuthProvider", now: datetime) -> None:
     from django.contrib.auth.models import User
 
-    from vault import entries
+    from vault.models import VaultEntry
+    from vault.sealing import seal
 
-    entries.store(
-        user_id=User.objects.create(username=f"user-{number}").pk,
-        provider_uid=provider.uid,
-        fingerprint=provider.fingerprint(),
-        tokens=entries.Tokens("a" * 40, "r" * 40, now + timedelta(minutes=55)),
-        scopes_requested=[],
-        account="",
-        now=now,
-    )
+    users = User.objects.bulk_create([User(username=f"user-{number}") for number in numbers])
+    rows = [
+        VaultEntry(
+            user_id=user.pk,
+            provider_uid=provider.uid,
+            provider_fingerprint=provider.fingerprint(),
+            connected_at=now,
+            expires_at=now + timedelta(minutes=55),
+            refresh_due_at=now + timedelta(minutes=45),
+        )
+        for user in users
+    ]
+    for row in rows:
+        row.access_token, row.refresh_token = seal(row, "access_token", "a" * 40), seal(row, "refresh_token", "r" * 40)
+    VaultEntry.objects.bulk_create(rows)
 
 
 def _copies(have: int, want: int) -> None:
@@ -177,6 +216,6 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def peak_megabytes(*, children: bool = False) -> float:
-    """Return the most memory that this process, or any of its children, has had."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_megabytes() -> float:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -2,7 +2,8 @@
 
 Everything a scan does, the requests to a token endpoint that answers at once included. Goal: the cost of one due entry
 stays within 20 %. The best of several scans counts, in wall time and in this process's CPU: what else the machine does
-disturbs the one more than the other. Below, the plan of the query that finds what is due, in the largest vault.
+disturbs the one more than the other. Memory is that of a process of its own that makes one such scan. Below, the plan
+of the query that finds what is due, in the largest vault.
 """
 
 import re
@@ -64,20 +65,23 @@ def measure() -> None:
     _vault.fill(200, 200)
     scan(200)  # so that the first row does not pay for what happens once
     first_wall = first_cpu = 0.0
-    for size in SIZES:
+    size = 0
+    for size in _vault.sizes(SIZES):
         wall, cpu = cost(size)
         first_wall, first_cpu = first_wall or wall, first_cpu or cpu
         _vault.fill(size, DUE)
         page = min(_vault.seconds(first_page) for _ in range(5)) * 1000
+        peak = _vault.peak_of_job()
         print(
             f"{size:>9,}{DUE:>7,}{page:>16.2f}{wall:>18.2f}{wall / first_wall:>8.2f}"
-            f"{cpu:>9.2f}{cpu / first_cpu:>8.2f}{_vault.peak_megabytes():>9.0f}",
+            f"{cpu:>9.2f}{cpu / first_cpu:>8.2f}{peak:>9.0f}",
             flush=True,
         )
     found = plan()
     print(found)
-    assert not re.search(r"\b(Seq Scan on|SCAN) vault_vaultentry\b", found), "it reads the whole vault"
+    if size >= 10 * DUE:  # where all is due, to read all is right
+        assert not re.search(r"\b(Seq Scan on|SCAN) vault_vaultentry\b", found), "it reads the whole vault"
 
 
 if __name__ == "__main__":
-    _vault.main(sys.argv[0], measure)
+    _vault.main(sys.argv[0], measure, scan)
