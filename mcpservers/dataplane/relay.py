@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from mcpservers.dataplane import credentials, headers, passthrough, upstream
+from mcpservers.dataplane import credentials, headers, passthrough, step_up, upstream
 from mcpservers.dataplane.course import Course
 from mcpservers.dataplane.credentials import Credential
 from mcpservers.dataplane.exchange import Exchange, RawHeaders
@@ -65,6 +65,11 @@ class forwarded:
             if self._answer.status == 401:
                 self._answer.close()
                 raise rejected(plan)
+        if self._answer.status == 403:
+            lacking = step_up.needed(self._answer.headers.getall("www-authenticate", []), plan)
+            if lacking is not None:
+                self._answer.close()
+                raise lacking
         return self._answer
 
     async def __aexit__(

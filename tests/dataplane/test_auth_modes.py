@@ -186,6 +186,21 @@ def test_an_upstream_401_is_the_callers_matter_and_is_not_repeated(
     assert "old" not in answer.text
 
 
+@pytest.mark.threat("A22")
+def test_a_scope_that_the_callers_token_lacks_is_named(
+    agent: Agent, passing: MCPServer, upstream: FakeMcpServer
+) -> None:
+    async def behave(request: Any, answer: Any) -> None:
+        challenge = 'Bearer error="insufficient_scope", scope="files:write"'
+        await answer(403, {"error": "insufficient_scope"}, www_authenticate=challenge)
+
+    upstream.behave = behave
+    answer = agent.post("tools/call", {"name": "whoami"}, X_Upstream_Authorization="Bearer small")
+    assert failure(answer) == (200, -32017, "insufficient_scope")
+    assert answer.json()["error"]["data"]["scopes"] == ["files:write"]
+    assert (len(upstream.requests), "small" in answer.text) == (1, False)
+
+
 @pytest.mark.threat("D02")
 @pytest.mark.parametrize("auth", [{"mode": "none"}, {"mode": "static_key", "key_ref": "KEY"}])
 def test_in_every_other_mode_the_header_is_dropped(

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +13,7 @@ from providers.models import OAuthProvider
 from tests import factories
 from tests.dataplane.conftest import MODERN, Agent
 from tests.dataplane.test_relay import wait_for
-from tests.fakes.mcp_server import FakeMcpServer
+from tests.fakes.mcp_server import FakeMcpServer, Request
 from tests.fakes.token_endpoint import TokenEndpoint
 from vault.models import VaultEntry
 
@@ -216,6 +216,62 @@ def test_a_second_401_asks_to_reconnect_and_does_not_leak_the_challenge(
     assert "upstream.example" not in response.text
     assert len(upstream.requests) == 2
     assert len(far_side.token_requests) == 1
+
+
+@pytest.mark.threat("A22", "D19")
+@pytest.mark.parametrize("in_session", [False, True])
+@pytest.mark.parametrize(
+    ("challenge", "named"),
+    [
+        (
+            'Bearer error="insufficient_scope", scope="repo:write files", resource_metadata="https://evil.example/"',
+            True,
+        ),
+        ('Bearer realm="x", error=insufficient_scope, scope=repo:write', True),
+        ('Basic realm="a", Bearer scope="repo:write", error="insufficient_scope"', True),
+        ('Bearer error="insufficient_scope"', False),
+    ],
+)
+def test_a_scope_that_the_upstream_lacks_is_named_with_one_link(
+    agent: Agent, far_side: TokenEndpoint, provider: OAuthProvider, alice: User, upstream: FakeMcpServer,
+    challenge: str, named: bool, in_session: bool,
+) -> None:  # fmt: skip
+    factories.make_vault_entry(alice, provider)
+    if in_session:
+        agent.initialize()
+
+    async def behave(request: Request, answer: Callable[..., Awaitable[None]]) -> None:
+        await answer(403, {"error": "insufficient_scope", "hint": "do not pass on"}, www_authenticate=challenge)
+
+    upstream.behave = behave
+    before = len(upstream.requests)
+    response = agent.call()
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["data"]["detail"]) == (200, -32012, "insufficient_scope")
+    assert ("repo:write" in error["data"]["scopes"]) == ("repo:write" in error["message"]) == named
+    assert error["message"].count(error["data"]["authorize_url"]) == 1
+    scopes = parse_qs(urlsplit(error["data"]["authorize_url"]).query)["scopes"][0]
+    assert "repo:write" not in scopes  # what an upstream asks for by itself is no admin's word
+    assert "evil.example" not in response.text + str(response.headers)
+    assert "www-authenticate" not in response.headers
+    assert (len(upstream.requests) - before, far_side.token_requests) == (1, [])
+
+
+@pytest.mark.threat("A22")
+@pytest.mark.parametrize("challenge", ["", 'Bearer error="invalid_request"', 'Bearer error="insufficient_scopes"'])
+def test_another_403_passes_as_it_is(
+    agent: Agent, provider: OAuthProvider, alice: User, upstream: FakeMcpServer, challenge: str
+) -> None:
+    factories.make_vault_entry(alice, provider)
+
+    async def behave(request: Request, answer: Callable[..., Awaitable[None]]) -> None:
+        await answer(
+            403, {"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "no"}}, www_authenticate=challenge
+        )
+
+    upstream.behave = behave
+    response = agent.call()
+    assert (response.status_code, response.json()["error"]["code"]) == (403, -32000)
 
 
 @pytest.mark.threat("B13")

@@ -54,6 +54,7 @@ class EraServer:
     subscribed: set[str] = field(default_factory=set)
     log_level: str = ""
     drop_next: str = ""
+    lacking: str = ""
 
     def __post_init__(self) -> None:
         self.mcp = _make(self)
@@ -70,7 +71,7 @@ class EraServer:
 
     def reset(self) -> None:
         """Forget what happened."""
-        self.accepted_tokens, self.drop_next, self.log_level = None, "", ""
+        self.accepted_tokens, self.drop_next, self.log_level, self.lacking = None, "", "", ""
         for happened in (self.requests, self.methods, self.cancelled, self.calls, self.deleted_sessions):
             happened.clear()
 
@@ -87,6 +88,10 @@ class EraServer:
             self.methods.append(message.get("method", "response"))
         if scope["method"] == "DELETE":
             self.deleted_sessions.append(headers.get("mcp-session-id", ""))
+        if self.lacking and message.get("method") == "tools/call":
+            challenge = f'Bearer error="insufficient_scope", scope="{self.lacking}"'
+            await _answer(send, 403, {"error": "insufficient_scope"}, [(b"www-authenticate", challenge.encode())])
+            return
         if refused := self._refusal(headers, message):
             await _answer(send, *refused)
             return
@@ -273,8 +278,9 @@ def _error(id: Any, code: int, message: str, data: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message, **({"data": data} if data else {})}}
 
 
-async def _answer(send: Any, status: int, content: dict[str, Any]) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+async def _answer(send: Any, status: int, content: dict[str, Any], extra: Any = ()) -> None:
+    fields = [(b"content-type", b"application/json"), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 

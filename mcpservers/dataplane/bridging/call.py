@@ -52,7 +52,7 @@ class Call:
     def __init__(self, method: str, params: Json, headers: dict[str, str] | None = None) -> None:
         self.method, self.params, self.headers = method, params, headers or {}
         self.token = f"aigw-{next(_numbers)}"
-        self.status = 0
+        self.status, self.challenges = 0, list[str]()
         self.failure: OutboundError | None = None
         self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.log_level: str | None = None
@@ -139,6 +139,7 @@ class Call:
             self.status, self.failure = 502, answer
         else:
             self.status = answer.status_code
+            self.challenges = answer.headers.get_list("www-authenticate")
         if self.status >= 400 and not self.refused.done():
             self.refused.set_result(None)
 

@@ -22,6 +22,7 @@ from mcp.shared.dispatcher import CallOptions
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.jsonrpc import CONNECTION_CLOSED, INVALID_REQUEST
 
+from mcpservers.dataplane import step_up
 from mcpservers.dataplane.bridging import transports
 from mcpservers.dataplane.bridging.call import Call, Json
 from mcpservers.dataplane.bridging.errors import Broken, CannotBridge, SessionLost, Unauthorized
@@ -159,6 +160,8 @@ class Connection:
         """Return what HTTP says of a request that failed; None when the upstream's own error says it best."""
         if call.status == 401:
             return Unauthorized()
+        if call.status == 403 and (lacking := step_up.needed(call.challenges, self.plan)) is not None:
+            return lacking
         if call.status == 404 and self._has_session:
             return SessionLost()
         if call.failure is not None or call.status >= 500:

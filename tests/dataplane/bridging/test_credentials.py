@@ -20,6 +20,7 @@ from tests.dataplane.bridging.conftest import BRIDGED, OpenClient
 from tests.dataplane.conftest import Agent
 from tests.dataplane.test_relay import wait_for
 from tests.fakes.era_server import MODERN, EraServer
+from tests.fakes.token_endpoint import TokenEndpoint
 from vault import sealing
 from vault.models import Secret, VaultEntry
 
@@ -138,6 +139,58 @@ def test_an_upstream_401_is_renewed_once_or_ends_as_expired(
     assert "refused-token" not in json.dumps(error) + str(refused.headers)
     assert "www-authenticate" not in refused.headers
     assert era.calls == []
+
+
+@pytest.mark.threat("B14", "D20")
+def test_after_a_401_the_token_is_renewed_and_the_call_made_again(
+    bound: MCPServer, gateway: str, provider: OAuthProvider, alice: User, era: EraServer, pair: tuple[str, str]
+) -> None:
+    from tests.dataplane.bridging.test_unhappy import call
+
+    with TokenEndpoint() as far_side:
+        provider.token_endpoint = far_side.endpoints["token_endpoint"]
+        provider.save()
+        factories.make_vault_entry(alice, provider, access_token="alices-token")
+        counter.announce()
+        agent = Agent(gateway, alice, bound.name)
+        if pair[0] != MODERN:
+            agent.initialize()
+        assert _echoed(agent, pair, call) == "a"
+        era.accepted_tokens = {"access-1"}  # what the provider gives next: the upstream knows the old one no more
+        assert _echoed(agent, pair, call) == "a"
+        assert len(far_side.token_requests) == 1
+        assert era.calls == ["a", "a"]
+        assert _echoed(agent, pair, call) == "a"
+        assert len(far_side.token_requests) == 1
+
+
+@pytest.mark.threat("A22")
+def test_a_scope_that_the_upstream_lacks_is_named(
+    bound: MCPServer, gateway: str, provider: OAuthProvider, alice: User, era: EraServer, pair: tuple[str, str]
+) -> None:
+    from tests.dataplane.bridging.test_unhappy import call
+
+    factories.make_vault_entry(alice, provider, access_token="alices-token")
+    agent = Agent(gateway, alice, bound.name)
+    if pair[0] != MODERN:
+        agent.initialize()
+    assert _echoed(agent, pair, call) == "a"
+    era.lacking = "files:write"
+    if pair[0] == MODERN:
+        refused = call(agent, "echo", arguments={"text": "b"})
+    else:
+        refused = agent.post("tools/call", {"name": "echo", "arguments": {"text": "b"}})
+    error = refused.json()["error"]
+    assert (error["code"], error["data"]["scopes"]) == (-32012, ["files:write"])
+    assert era.calls == ["a"]
+
+
+def _echoed(agent: Agent, pair: tuple[str, str], call: Any) -> str:
+    if pair[0] == MODERN:
+        answer = call(agent, "echo", arguments={"text": "a"})
+    else:
+        answer = agent.post("tools/call", {"name": "echo", "arguments": {"text": "a"}})
+    return str(answer.json()["result"]["content"][0]["text"])
 
 
 def test_who_disconnects_has_nothing_open_a_moment_later(
