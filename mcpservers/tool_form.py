@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from mcpservers.schema_rows import kind_of, options_of, resolved, shown, text_of
+from mcpservers.schema_rows import MAX_OPTIONS, kind_of, options_of, resolved, shown, text_of
 
 MAX_DEPTH = 4
 MAX_FIELDS = 100
@@ -92,11 +92,24 @@ def _fields(schema: dict[str, Any], root: dict[str, Any], path: Path, depth: int
     properties, required = schema.get("properties"), schema.get("required")
     needed = required if isinstance(required, list) else []
     for name, given in properties.items() if isinstance(properties, dict) else ():
-        found, below = resolved(given, root), (*path, name)
+        found, below = _without_null(resolved(given, root), root), (*path, name)
         if found.get("type") == "object" and found.get("properties") and depth < MAX_DEPTH:
             yield from _fields(found, root, below, depth + 1)
         else:
             yield _field(found, root, below, is_required=name in needed)
+
+
+def _without_null(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of "a value or nothing" as the value's: an empty input says nothing."""
+    types = schema.get("type")
+    options = [{"type": each} for each in types] if isinstance(types, list) else options_of(schema, root)
+    others = [option for option in options[:MAX_OPTIONS] if option.get("type") != "null"]
+    if len(others) != 1 or len(others) == len(options):
+        return schema
+    beside = {key: value for key, value in schema.items() if key not in ("type", "oneOf", "anyOf")}
+    if beside.get("default", "") is None:
+        del beside["default"]
+    return {**beside, **others[0]}
 
 
 def _field(schema: dict[str, Any], root: dict[str, Any], path: Path, *, is_required: bool) -> Field:

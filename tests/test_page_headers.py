@@ -16,7 +16,7 @@ def broken(request: object) -> None:
 
 urlpatterns = [path("broken/", broken), *real_patterns]
 PAGES = ["/sign-in/", "/connections/", "/connections/github/disconnect/", "/", "/nowhere/", "/oauth/v1/authorize"]
-PAGES += ["/servers/", "/servers/tools/", "/servers/tools/?tab=connect", "/tokens/"]
+PAGES += ["/servers/", "/servers/tools/", "/servers/tools/?tab=connect", "/servers/tools/?tab=inspector", "/tokens/"]
 FORMLESS = {
     "default-src 'self'",
     "script-src 'self'",

@@ -116,6 +116,12 @@ def test_a_tool_that_takes_nothing_has_no_inputs() -> None:
     assert tool_form.blank({"type": "object", "properties": {}, "additionalProperties": False}).inputs == ()
 
 
+@pytest.mark.parametrize("of", [{"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"type": ["integer", "null"]}])
+def test_a_value_or_nothing_has_the_input_of_the_value(of: dict[str, Any]) -> None:
+    [made] = tool_form.blank({"properties": {"n": {**of, "default": None, "description": "d"}}}).fields
+    assert (made.kind, made.typed, made.description) == ("integer", "", "d")
+
+
 def test_names_that_look_alike_are_told_apart() -> None:
     schema = {
         "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}, "a/b": {"type": "string"}}
