@@ -1,6 +1,7 @@
 """Sessions in the database, shared by all replicas. Sync; `sessions` calls it off the event loop."""
 
 import hashlib
+from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,9 @@ from vault.sealing import Unreadable, open_sealed, seal
 
 KEPT_PER_USER = 200
 COLLECTED_AT_ONCE = 500
+# Sessions that this process used and that are no longer there: ended elsewhere, or made room for others.
+gone: OrderedDict[int, None] = OrderedDict()
+MOST_GONE = 20_000
 
 
 def keep(id: str, *, user_id: int, server_uid: UUID, initialize_params: dict[str, Any], **fields: str) -> McpSession:
@@ -78,7 +82,10 @@ def digest(id: str) -> str:
 
 def _write_used(batch: dict[int, datetime]) -> None:
     for pk, at in batch.items():
-        McpSession.objects.filter(pk=pk).update(used_at=at)
+        if not McpSession.objects.filter(pk=pk).update(used_at=at):
+            gone[pk] = None
+    while len(gone) > MOST_GONE:
+        gone.popitem(last=False)
 
 
 _used = activity.LastUsed(_write_used)

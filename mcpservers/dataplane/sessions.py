@@ -1,18 +1,19 @@
 """MCP sessions of 2025-03-26 to 2025-11-25: our id towards the caller, the upstream's behind it (contract §6).
 
 A session is bound to one user and one server; anybody else's id is unknown (D22). It is kept in the database,
-so that it survives a restart and a move to another replica; a copy in memory keeps the call path free of queries.
+so that it survives a restart and a move to another replica; a copy in memory keeps the call path free of queries. That
+another replica has ended it is noticed when its use is written down, `ACTIVITY_FLUSH_SECONDS` later at the most.
 """
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from connections.database import run_in_thread
 from mcpservers.dataplane import kept_sessions
+from mcpservers.dataplane.per_user import PerUser
 from mcpservers.dataplane.routing import Caller, Plan
 from mcpservers.models import McpSession
 
@@ -46,10 +47,10 @@ class Session:
 
 
 class Sessions:
-    """The sessions that this process has seen, the least recently used first."""
+    """The sessions that this process has seen."""
 
     def __init__(self) -> None:
-        self._by_id: OrderedDict[str, Session] = OrderedDict()
+        self._by_id: PerUser[Session] = PerUser(in_all=IN_MEMORY, per_user=kept_sessions.KEPT_PER_USER)
 
     async def create(self, caller: Caller, plan: Plan, initialize_params: dict[str, Any], **fields: str) -> Session:
         """Begin a session with `protocol_version` or, where the upstream has begun it already, `upstream_id`."""
@@ -67,6 +68,11 @@ class Sessions:
     async def find(self, id: str, caller: Caller, plan: Plan) -> Session | None:
         """Return the caller's session for this server; None when it is unknown, idle too long or someone else's."""
         session = self._by_id.get(id)
+        if session is not None and session.pk in kept_sessions.gone:
+            # Another process has ended it: what is open here goes with it.
+            kept_sessions.gone.pop(session.pk, None)
+            self._by_id.pop(id)
+            return None
         if session is None:
             row = await run_in_thread(kept_sessions.find, id, user_id=caller.user_id, server_uid=plan.server_uid)
             if row is None:
@@ -75,7 +81,7 @@ class Sessions:
         if (session.user_id, session.server_uid) != (caller.user_id, plan.server_uid):
             return None
         kept_sessions.used(session.pk)
-        self._by_id.move_to_end(id)
+        self._by_id.used(id)
         return session
 
     async def opened(self, session: Session, *, upstream_id: str, protocol_version: str) -> None:
@@ -85,11 +91,11 @@ class Sessions:
         )
         session.upstream_id, session.upstream_protocol_version = upstream_id, protocol_version
         if not is_ours:
-            self._by_id.pop(session.id, None)
+            self._by_id.pop(session.id)
 
     async def end(self, session: Session) -> None:
         """Forget a session, here and everywhere."""
-        self._by_id.pop(session.id, None)
+        self._by_id.pop(session.id)
         await run_in_thread(kept_sessions.end, session.pk)
 
     def clear(self) -> None:
@@ -107,9 +113,7 @@ class Sessions:
             upstream_id=upstream_id,
             upstream_protocol_version=row.upstream_protocol_version,
         )
-        self._by_id[id] = session
-        while len(self._by_id) > IN_MEMORY:
-            self._by_id.popitem(last=False)
+        self._by_id.put(id, row.user_id, session)
         return session
 
 

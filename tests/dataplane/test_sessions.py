@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from clients import activity
 from mcpservers.dataplane import kept_sessions
+from mcpservers.dataplane.per_user import PerUser
 from mcpservers.dataplane.sessions import sessions
 from mcpservers.models import MCPServer, McpSession
 from mcpservers.tasks import collect_sessions
@@ -106,3 +107,36 @@ def test_a_client_that_says_too_much_of_itself_is_refused(agent: Agent, upstream
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, -32600)
     assert upstream.requests == []
     assert not McpSession.objects.exists()
+
+
+def test_a_session_that_another_replica_ended_ends_here_too(agent: Agent, upstream: FakeMcpServer) -> None:
+    agent.initialize()
+    assert agent.call().status_code == 200
+    McpSession.objects.all().delete()
+    activity.flush()
+    assert agent.call().status_code == 404
+    assert agent.call().status_code == 404
+    before = len(upstream.requests)
+    agent.initialize()
+    assert agent.call().status_code == 200
+    assert len(upstream.requests) > before
+
+
+def test_who_begins_many_sessions_makes_no_one_elses_be_forgotten() -> None:
+    kept: PerUser[str] = PerUser(in_all=5, per_user=2)
+    kept.put("bob-1", 2, "his")
+    for number in range(20):
+        kept.put(f"alice-{number}", 1, "hers")
+    assert [kept.get("bob-1"), kept.get("alice-18"), kept.get("alice-19")] == ["his", "hers", "hers"]
+    assert len(kept) == 3
+    kept.used("alice-18")
+    kept.put("alice-20", 1, "hers")
+    assert [kept.get("alice-18"), kept.get("alice-19")] == ["hers", None]
+    for user in range(3, 20):
+        kept.put(f"user-{user}", user, "theirs")
+    assert len(kept) == len(list(kept)) == 5
+    assert kept.get("bob-1") is None
+    assert kept.pop("user-19") == "theirs"
+    assert (kept.pop("user-19"), len(kept), len(kept._of_user)) == (None, 4, 4)
+    kept.clear()
+    assert (len(kept), kept._of_user) == (0, {})

@@ -6,7 +6,6 @@ again: a call is gone then, a log level or a subscription has to be set anew.
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,8 @@ from mcp_types.jsonrpc import INVALID_REQUEST
 from mcpservers.dataplane.bridging.call import Asked, Call
 from mcpservers.dataplane.bridging.errors import CannotBridge
 from mcpservers.dataplane.jsonrpc import Id, Message
+from mcpservers.dataplane.kept_sessions import KEPT_PER_USER
+from mcpservers.dataplane.per_user import PerUser
 from mcpservers.dataplane.sessions import Session
 
 KEPT = 20_000
@@ -68,22 +69,22 @@ class Talk:
         return self.calls.get((type(id), id))
 
 
-_talks: OrderedDict[str, Talk] = OrderedDict()
+_talks: PerUser[Talk] = PerUser(in_all=KEPT, per_user=KEPT_PER_USER)
 
 
 def talk_of(session: Session) -> Talk:
     """Return the state of a session, begun when it is first needed."""
-    if session.id not in _talks:
-        _talks[session.id] = Talk(session)
-        while len(_talks) > KEPT:
-            _talks.popitem(last=False)
-    _talks.move_to_end(session.id)
-    return _talks[session.id]
+    talk = _talks.get(session.id)
+    if talk is None:
+        talk = Talk(session)
+        _talks.put(session.id, session.user_id, talk)
+    _talks.used(session.id)
+    return talk
 
 
 def end(session: Session) -> list[Call]:
     """Forget a session; return the calls that are still under way."""
-    own = _talks.pop(session.id, None)
+    own = _talks.pop(session.id)
     return list(own.calls.values()) if own is not None else []
 
 

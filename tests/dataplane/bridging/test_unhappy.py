@@ -446,7 +446,7 @@ def test_callers_who_leave_leave_nothing_behind(agent: Agent, era: EraServer, pa
     wait_for(lambda: not kept.users, seconds=2)
     assert kept.connection is not None
     assert not kept.connection.calls
-    assert not any(talk.calls for talk in talks._talks.values())
+    assert not any(talk.calls for talk in talks._talks)
 
 
 @pairs(TO_MODERN)
