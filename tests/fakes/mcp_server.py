@@ -83,7 +83,7 @@ class FakeMcpServer:
 
     async def _answer(self, request: Request, answer: Callable[..., Awaitable[None]]) -> None:
         message = request.message
-        if "id" not in message:
+        if "id" not in message or "method" not in message:
             await answer(202)
             return
         session = request.header("mcp-session-id")

@@ -6,6 +6,7 @@ stream, as it always has in these revisions; the client's answer comes with anot
 
 from mcp import MCPError
 from mcp_types.jsonrpc import INVALID_REQUEST
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from mcpservers.dataplane import jsonrpc
 from mcpservers.dataplane.bridging import shapes, talks
@@ -33,6 +34,9 @@ async def serve(visit: Visit, message: Message, session: Session | None, credent
     elif session is None:
         error = jsonrpc.error(message.id, INVALID_REQUEST, "There is no session. Initialize first.")
         await visit.exchange.answer(400, error)
+    elif unknown := _unknown_version(visit):
+        error = jsonrpc.error(message.id, jsonrpc.UNSUPPORTED_VERSION, "Unsupported protocol version", unknown)
+        await visit.exchange.answer(400, error)
     elif not message.method:
         talks.talk_of(session).take(message)
         await visit.exchange.answer(202)
@@ -41,6 +45,14 @@ async def serve(visit: Visit, message: Message, session: Session | None, credent
         await visit.exchange.answer(202)
     else:
         await _request(visit, message, talks.talk_of(session), credential, far)
+
+
+def _unknown_version(visit: Visit) -> dict[str, object] | None:
+    """Return why the session cannot go on in the revision that the request names (2025-11-25, "Protocol Version")."""
+    asked = visit.exchange.header("mcp-protocol-version")
+    if not asked or asked in HANDSHAKE_PROTOCOL_VERSIONS:
+        return None
+    return {"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": asked[:64]}
 
 
 async def listen(visit: Visit, session: Session, credential: Credential, far: FarSide) -> None:

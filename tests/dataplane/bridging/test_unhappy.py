@@ -337,6 +337,15 @@ class TestSession:
         agent.session = ""
         assert agent.call("echo").status_code == 400
 
+    def test_a_revision_that_nobody_knows_is_refused(self, agent: Agent, era: EraServer) -> None:
+        for asked in ("1.0", "2030-01-01", MODERN_REVISION):
+            refused = agent.post("tools/call", {"name": "echo"}, MCP_Protocol_Version=asked)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32022)
+            assert "2025-11-25" in refused.json()["error"]["data"]["supported"]
+        assert era.calls == []
+        good = agent.post("tools/call", {"name": "echo", "arguments": {"text": "a"}}, MCP_Protocol_Version="2025-11-25")
+        assert good.json()["result"]["content"][0]["text"] == "a"
+
     def test_it_goes_on_after_a_restart(self, agent: Agent) -> None:
         sessions.clear()
         talks.clear()
