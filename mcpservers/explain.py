@@ -173,7 +173,7 @@ def _address(server: MCPServer) -> Decision:
     if not server.url:
         return Decision("address", True, "It runs in the gateway's own process.")
     try:
-        addresses.check_url(server.url, purpose="explain")
+        addresses.check_url(server.url)
     except OutboundError as refused:
         return Decision("address", False, str(refused))
     return Decision("address", True, "Nothing forbids the address; whether anything answers there is not tried.")

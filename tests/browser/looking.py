@@ -1,5 +1,7 @@
 """What a test asks a browser of the page that is open."""
 
+from collections.abc import Sequence
+
 from playwright.sync_api import Page
 
 from tests.real_clients import installing
@@ -37,10 +39,10 @@ def violations(page: Page, axe: str) -> list[str]:
     return found
 
 
-def scrolls_sideways(page: Page) -> list[int]:
+def scrolls_sideways(page: Page, widths: Sequence[int] = WIDTHS) -> list[int]:
     """Return the widths at which the page is wider than its window."""
     found = []
-    for width in WIDTHS:
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 800})
         if page.evaluate(_WIDER) > 0:
             found.append(width)

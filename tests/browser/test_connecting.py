@@ -34,7 +34,7 @@ def leave(page: Page) -> None:
 def test_the_whole_consent_is_clicked_through(opened: Opened, demo: OAuthProvider, far_side: FarSide) -> None:
     with opened() as page:
         said: list[str] = []
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: said.append(f"{message.location} {message.text}"))
         page.goto("/servers/files/")
         page.get_by_role("link", name=f"Connect {DEMO_NAME}").click()
         main = page.locator("main")
@@ -52,7 +52,8 @@ def test_the_whole_consent_is_clicked_through(opened: Opened, demo: OAuthProvide
         expect(main.get_by_text("Connected", exact=True)).to_be_visible()
         page.goto("/connections/#demo")
         expect(page.locator("#demo")).to_contain_text("as alice")
-        assert said == []
+        # The authorization server has no icon; what it lacks is not ours.
+        assert [each for each in said if far_side.issuer not in each] == []
     assert VaultEntry.objects.get().scopes_granted == ["mcp:tools", "profile"]
 
 
@@ -69,7 +70,7 @@ def test_who_says_no_is_back_on_connections_and_may_change_their_mind(
         expect(alert).to_contain_text(f"You, or {DEMO_NAME}, said no. Nothing was connected.")
         expect(alert).to_be_focused()
         assert page.evaluate("location.href").endswith("/connections/")
-        alert.get_by_role("link", name=f"Try {DEMO_NAME} again").click()
+        alert.get_by_role("link", name=f"Connect {DEMO_NAME} again").click()
         page.get_by_role("button", name=f"Connect {DEMO_NAME}").click()
         page.get_by_role("button", name="Allow").click()
         page.wait_for_url("**/oauth/v1/done/demo")
@@ -162,7 +163,7 @@ def test_the_pages_of_a_consent_hold_up(
         sign_in_there(page, far_side)
         page.get_by_role("button", name="Deny").click()
         look(page)
-        page.get_by_role("link", name=f"Try {DEMO_NAME} again").click()
+        page.get_by_role("link", name=f"Connect {DEMO_NAME} again").click()
         page.get_by_role("button", name=f"Connect {DEMO_NAME}").click()
         page.get_by_role("button", name="Allow").click()
         page.wait_for_url("**/oauth/v1/done/demo")

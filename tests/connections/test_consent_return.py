@@ -255,7 +255,7 @@ class TestProviderErrors:
         assert sentence in said
         assert step in said
         assert state not in said
-        assert "Try Github again" in said
+        assert "Connect Github again" in said
         assert "Request <code>" in said
 
     def test_what_ended_a_trip_is_told_to_nobody_else(self, alices, alice, bob, github) -> None:
