@@ -69,6 +69,9 @@ class call(Times):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         stopwatch.current.reset(self._token)
+        # Nothing of a call may be left in a circle: it would be kept until garbage is collected.
+        del self._token
+        self._exchange.send_through(self._send)
         catalog.calls_in_flight.fall()
         self._end(perf_counter() - self._started)
 
