@@ -80,6 +80,29 @@ def test_every_management_command_has_a_test() -> None:
     assert [name for name in commands if f'"{name}"' not in text] == []
 
 
+def defined(path: Path) -> set[str]:
+    """Return the tests of a module, as `name` or `Class::name`."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        found |= {prefix + each.name for each in inner if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return found
+
+
+def test_every_test_that_the_checklist_names_exists() -> None:
+    text = (PROJECT / "docs" / "mcp-checklist.md").read_text()
+    points = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(line.split("|")[1]) for line in points] == list(range(1, 21))
+    assert [line for line in points if "::test_" not in line] == []
+    named = re.findall(r"`([\w/]+\.py)::([\w:]+)`", text)
+    assert len(named) == text.count(".py::") > 60
+    files = {name: PROJECT / "tests" / name for name, _ in named}
+    assert [name for name, path in files.items() if not path.exists()] == []
+    tests = {name: defined(path) for name, path in files.items()}
+    assert [f"{name}::{test}" for name, test in named if test not in tests[name]] == []
+
+
 def test_every_public_name_has_a_docstring() -> None:
     missing = []
     for path in (path for app in OURS for path in sources(app)):
