@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
-from django.db.models import Model
+from django.db.models import FileField, Model
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -21,6 +22,7 @@ from vault.models import Secret
 
 MARKUP = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}"
 SCRIPT_ADDRESS = "javascript:alert(1)//"
+OURS = {"audit", "changes", "clients", "connections", "mcpservers", "metrics", "providers", "vault"}
 PER_OBJECT = ("change", "delete", "history", "detail", "rights_page", "tools")
 
 
@@ -169,3 +171,20 @@ def test_the_api_answers_with_no_type_that_a_browser_renders(root: Client, marke
         answer = root.get(f"/api/v1/{resource}/", headers={"accept": "text/html"})
         assert answer["Content-Type"].startswith("application/json"), resource
         assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.threat("F16")
+def test_nobody_can_have_a_picture_served_from_here(alice: User, browser: Client) -> None:
+    """A provider's tile is a letter: there is no icon to upload, to link or to send on."""
+    ours = [model for model in apps.get_models() if model.__module__.split(".")[0] in OURS]
+    assert ours
+    for field in (field for model in ours for field in model._meta.get_fields()):
+        assert not isinstance(field, FileField), field
+        assert not {"icon", "logo", "image", "avatar", "picture"} & set(field.name.split("_")), field
+    factories.allow(alice, factories.make_server(provider=factories.make_provider("github")), "view", "use")
+    browser.force_login(alice)
+    for path in ("/connections/", "/servers/", "/servers/tools/"):
+        answer = browser.get(path)
+        assert "<img" not in answer.content.decode()
+        assert "img-src 'self' data:" in answer["Content-Security-Policy"]
+    assert browser.get("/media/icon.svg").status_code == 404

@@ -71,6 +71,7 @@ def test_what_explains_is_kept() -> None:
     assert (event["event"], event["provider"], event["status"]) == ("refresh failed", "github", 503)
 
 
+@pytest.mark.threat("H04")
 def test_control_characters_stay_in_one_line() -> None:
     text = line("agent %s", 'Mozilla\n{"event": "forged"}\x1b[2J')
     assert text.count("\n") == 0
