@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
+from vault.migrated import pending
+
+__all__ = ["migrate", "pending"]
 Say = Callable[[str], object]
 
 # Any number does, as long as every release uses the same one.
@@ -25,12 +27,6 @@ def migrate(say: Say) -> None:
         say(f"applying {waiting} migrations ...")
         call_command("migrate", interactive=False, verbosity=0)
         say("database is migrated")
-
-
-def pending() -> int:
-    """Return how many migrations of this version the database lacks; none where a newer version has migrated it."""
-    executor = MigrationExecutor(connection)
-    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 @contextmanager

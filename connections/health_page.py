@@ -98,6 +98,7 @@ def _numbers(now: datetime) -> dict[str, Any]:
         "waiting": sum(backlog.waiting.values()),
         "in_flight": standing.requests_in_flight(now),
         "last_scan": last_scan and moment(last_scan),
+        "next_scan": _next_scan(last_scan, now),
         "scan_interval": settings.VAULT_SCAN_INTERVAL_SECONDS,
         "is_scan_late": is_late,
         "told": told,
@@ -114,6 +115,16 @@ _LONG_OVERDUE_SECONDS = 600.0
 
 def _ahead(when: datetime | None, now: datetime) -> str:
     return moment(when) if when is not None and when > now else ""
+
+
+def _next_scan(last: datetime | None, now: datetime) -> str:
+    """Say when the schedule should scan next; each process's clock ticks by itself, so not to the second."""
+    if last is None:
+        return "with the first worker and scheduler"
+    due = last + timedelta(seconds=settings.VAULT_SCAN_INTERVAL_SECONDS)
+    if due > now:
+        return f"about {moment(due)}"
+    return "overdue" if now - last > _late_after() else "at any moment"
 
 
 def _late_after() -> timedelta:

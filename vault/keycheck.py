@@ -1,5 +1,6 @@
 """Prove, before anything is sealed, that `FERNET_KEYS` are all of this database's keys (contract §2, C04)."""
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
@@ -38,9 +39,9 @@ def missing_keys() -> str:
         for id, tables in sorted(lacking.items())
     )
     return (
-        f"FERNET_KEYS lacks a key that is still in use. {needs} Put it back at the end of FERNET_KEYS and run "
-        "`manage.py rotate_vault_keys` before it is removed. If it is lost for good, name its id in FERNET_KEYS_LOST: "
-        "these rows then count as unreadable, one by one."
+        f"FERNET_KEYS lacks a key that is still in use.{_where_from()} {needs} Put it back at the end of FERNET_KEYS "
+        "and run `manage.py rotate_vault_keys` before it is removed. If it is lost for good, name its id in "
+        "FERNET_KEYS_LOST: these rows then count as unreadable, one by one."
     )
 
 
@@ -64,6 +65,14 @@ def _needs_newest(row: KeyCheck) -> bool:
         if row.key_ids in keyring.given_up():
             return True
         raise ImproperlyConfigured(
-            "FERNET_KEYS does not open this database's vault. Set the keys it was sealed with (newest first); "
-            f"after restoring a backup, restore the keys that belong to it. {missing_keys()}"
+            f"FERNET_KEYS does not open this database's vault.{_where_from()} Set the keys it was sealed with (newest "
+            f"first); after restoring a backup, restore the keys that belong to it. {missing_keys()}"
         ) from None
+
+
+def _where_from() -> str:
+    """Say which file holds the only key where nobody has set any, so that its neighbour is looked for there."""
+    file = settings.FERNET_KEY_FILE
+    return (
+        f" It is not set, so the key is that of {file}: put back the one that belongs to the database." if file else ""
+    )

@@ -95,7 +95,9 @@ class ToolPolicyActions:
         review.approve(caller(request), server, tool, _digest(request))
         return Response(_shown(server))
 
-    @extend_schema(request=ApprovalSerializer, responses=ToolPolicySerializer)
+    @extend_schema(
+        operation_id="mcp_servers_tools_approve_all", request=ApprovalSerializer, responses=ToolPolicySerializer
+    )
     @action(detail=True, methods=["post"], url_path="tools/approve")
     def approve_tools(self, request: Request, name: str) -> Response:
         """Approve every tool as the server lists it now; `digest` is the policy's `pending_digest`."""

@@ -1,18 +1,20 @@
-"""One of the processes of a race: `python -m tests.connections.race_process DATABASE_NAME USER_ID PROVIDER_UID`.
+"""One of the processes of a race for one token: `python -m tests.connections.race_process DATABASE_NAME WHAT UID ...`.
 
-Threads of it wait for a line on standard input, ask for the same token at once, and print what each got.
+WHAT is `connection` (a user's id and a provider's uid follow) or `service` (a server's uid). Threads of it wait for a
+line on standard input, ask for the same token at once, and print what each got.
 """
 
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 THREADS = 32
 
 
-def main(database_name: str, user_id: str, provider_uid: str) -> None:
+def main(database_name: str, what: str, *ids: str) -> None:
     """Run the threads of this process."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
@@ -22,14 +24,13 @@ def main(database_name: str, user_id: str, provider_uid: str) -> None:
     django.setup()
     from django.db import connection
 
-    from connections.tokens import usable_token
-
+    asked = {"connection": of_a_connection, "service": of_a_service_account}[what](*ids)
     start = threading.Barrier(THREADS + 1)
 
     def ask(_: int) -> str:
         start.wait()
         try:
-            return usable_token(user_id=int(user_id), provider_uid=UUID(provider_uid), scopes=["read"]).access_token
+            return asked()
         finally:
             connection.close()
 
@@ -40,6 +41,18 @@ def main(database_name: str, user_id: str, provider_uid: str) -> None:
         start.wait()
         for answer in answers:
             print(answer, flush=True)
+
+
+def of_a_connection(user_id: str, provider_uid: str) -> Callable[[], str]:
+    from connections.tokens import usable_token
+
+    return lambda: usable_token(user_id=int(user_id), provider_uid=UUID(provider_uid), scopes=["read"]).access_token
+
+
+def of_a_service_account(server_uid: str) -> Callable[[], str]:
+    from connections.service_tokens import usable_token
+
+    return lambda: usable_token(UUID(server_uid)).access_token
 
 
 if __name__ == "__main__":

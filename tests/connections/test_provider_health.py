@@ -93,7 +93,7 @@ def test_another_process_keeps_the_time_as_well(
     upstream.answers = [(429, {}, {"Retry-After": "30"})]
     outcome(alice, rotating)
     name = str(connection.settings_dict["NAME"])
-    command = [sys.executable, "-m", race_process.__name__, name, str(bob.pk), str(rotating.uid)]
+    command = [sys.executable, "-m", race_process.__name__, name, "connection", str(bob.pk), str(rotating.uid)]
     other = subprocess.run(command, input="go\n", capture_output=True, text=True, timeout=60, env=os.environ.copy())
     assert "cannot be refreshed now: paused" in other.stderr
     assert len(upstream.refreshes) == 1

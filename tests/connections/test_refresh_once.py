@@ -60,7 +60,7 @@ def test_two_processes_refresh_once(alice: User, rotating: OAuthProvider, upstre
     entry = make_expired(alice, rotating)
     upstream.delay_seconds = 0.2
     name = str(connection.settings_dict["NAME"])
-    command = [sys.executable, "-m", race_process.__name__, name, str(alice.pk), str(rotating.uid)]
+    command = [sys.executable, "-m", race_process.__name__, name, "connection", str(alice.pk), str(rotating.uid)]
     racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         assert [racer.stdout.readline() for racer in racers if racer.stdout] == ["ready\n"] * 2

@@ -22,7 +22,7 @@ from mcpservers import authoring
 from mcpservers.models import MCPServer
 from providers.models import OAuthProvider
 from tests import factories
-from tests.connections import service_race
+from tests.connections import race_process
 from tests.fakes.token_endpoint import TokenEndpoint
 from vault import secrets
 from vault.models import NOBODY, PendingRevocation, Secret, ServiceToken
@@ -134,12 +134,12 @@ def test_sixty_four_callers_in_two_processes_cost_one_request(server: MCPServer,
         for each in racers:
             each.kill()
             each.wait()
-    assert answers == ["access-1"] * 2 * service_race.THREADS
+    assert answers == ["access-1"] * 2 * race_process.THREADS
     assert len(far_side.token_requests) == 1
 
 
 def racer(database_name: str, server: MCPServer) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", service_race.__name__, database_name, str(server.uid)]
+    command = [sys.executable, "-m", race_process.__name__, database_name, "service", str(server.uid)]
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"

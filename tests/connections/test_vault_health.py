@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connections import charts
+from clients.rights_admin import moment
+from connections import charts, health_page
 from connections.charts import Part
 from connections.models import ProviderHealth
 from metrics.models import Tally
@@ -137,3 +139,12 @@ def test_its_queries_do_not_grow(admin: User) -> None:
 
     few = more(range(1))
     assert len(more(range(1, 9))) == len(few) <= 15
+
+
+def test_it_says_when_the_next_scan_is_due(db: None) -> None:
+    now = timezone.now()
+    every = timedelta(seconds=settings.VAULT_SCAN_INTERVAL_SECONDS)
+    assert health_page._next_scan(None, now) == "with the first worker and scheduler"
+    assert health_page._next_scan(now, now) == f"about {moment(now + every)}"
+    assert health_page._next_scan(now - 2 * every, now) == "at any moment"
+    assert health_page._next_scan(now - timedelta(days=1), now) == "overdue"

@@ -1,5 +1,7 @@
 """No start without a key that rows still need (C04, C05), unless an operator says that it is lost."""
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
@@ -95,3 +97,27 @@ def test_the_deploy_check_says_that_it_could_not_ask(db: None, monkeypatch: pyte
 
     monkeypatch.setattr(keycheck, "missing_keys", out_of_reach)
     assert {"vault.W002"} == deploy_check_ids() & {"vault.W002", "vault.E004"}
+
+
+@pytest.mark.threat("C04", "C05")
+def test_a_check_of_the_database_says_it_once_and_a_plain_one_asks_none(old: str, settings: Settings) -> None:
+    settings.FERNET_KEYS = [NEW]
+    said = run_checks(databases=["default"], include_deployment_checks=True)
+    assert [message.id for message in said].count("vault.E004") == 1
+    assert "vault.E004" not in {message.id for message in run_checks()}
+
+
+def test_a_database_without_tables_is_for_migrate_to_mend(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_table() -> str:
+        raise DatabaseError
+
+    monkeypatch.setattr(keycheck, "missing_keys", no_such_table)
+    assert not {"vault.E004", "vault.W002"} & {message.id for message in run_checks(databases=["default"])}
+
+
+@pytest.mark.threat("C04")
+def test_where_nobody_set_a_key_the_message_names_the_file(old: str, settings: Settings, tmp_path: Path) -> None:
+    settings.FERNET_KEY_FILE = tmp_path / "fernet_key"
+    settings.FERNET_KEYS = ["another-key-of-another-first-start-0123456789"]
+    with pytest.raises(ImproperlyConfigured, match=f"the key is that of {tmp_path}/fernet_key: put back"):
+        keycheck.verify()

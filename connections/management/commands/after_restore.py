@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.models import ApiToken
 from connections import restored
+from vault import migrated
 
 MOST_MINUTES = 24 * 60.0
 
@@ -29,6 +30,7 @@ class Command(BaseCommand):
         """Settle it, and say what is left to do by hand."""
         if not 0 <= spread_minutes <= MOST_MINUTES:
             raise CommandError(f"--spread-minutes takes 0 to {MOST_MINUTES:g}.")
+        migrated.require()
         settled = restored.settle(over=timedelta(minutes=spread_minutes))
         self.stdout.write(f"{settled.sign_ins:>8}  sign-ins ended")
         self.stdout.write(f"{settled.consents:>8}  consents under way ended")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from connections import cleanup
 from connections.cleanup import Collected
+from vault import migrated
 
 WORDS = {
     "provider_gone": "connections of deleted providers",
@@ -34,6 +35,7 @@ class Command(BaseCommand):
 
     def handle(self, *, dry_run: bool, **_: Any) -> None:
         """Count, or collect run after run until one finds nothing."""
+        migrated.require()
         if dry_run:
             self._print(cleanup.waiting())
             self.stdout.write("Nothing was changed.")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from connections import offboarding
 from connections.offboarding import Report
 from connections.revocation import Outcome
+from vault import migrated
 
 WORDS = {
     Outcome.REVOKED: "revoked: the provider confirmed",
@@ -39,6 +40,7 @@ class Command(BaseCommand):
 
     def handle(self, *, user: str, keep_user: bool, **_: Any) -> None:
         """Find the user, end everything, print the report."""
+        migrated.require()
         found = User.objects.filter(username=user).first()
         if found is None:
             raise CommandError(

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit import trail
-from vault import keyring, rotation, standing
+from vault import keyring, migrated, rotation, standing
 from vault.progress import Progress
 from vault.rows import UNREADABLE
 
@@ -41,6 +41,7 @@ class Command(BaseCommand):
         """Rotate, then say how it stands."""
         if rows_per_second < 0:
             raise CommandError("--rows-per-second must be positive.")
+        migrated.require()
         if not status:
             done = rotation.rotate(Progress(self.stdout), rows_per_second=rows_per_second, trusting=not verify)
             trail.record("vault.keys_rotated", target_type="vault", rows=done)
