@@ -83,6 +83,11 @@ class TestState:
         assert alices.get("/oauth/v1/callback/github").status_code == 400
         assert far_side.token_requests == []
 
+    def test_the_page_that_says_so_has_the_navigation_and_no_form(self, alices, github) -> None:
+        page = alices.get("/oauth/v1/callback/github?state=x&code=y").content.decode()
+        assert 'href="/servers/"' in page
+        assert "<form" not in page
+
     @pytest.mark.threat("A03")
     def test_a_state_older_than_ten_minutes_sends_nothing(self, alices, alice, github, far_side) -> None:
         state = leave(alices, offer_path(alice, github))["state"]
