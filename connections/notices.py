@@ -5,8 +5,10 @@ No mail holds more than a name, a reason and a link. Where none can be sent, the
 
 import logging
 from functools import partial
+from typing import Any
 from uuid import UUID
 
+from celery import shared_task
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.mail import send_mail
@@ -21,18 +23,19 @@ logger = logging.getLogger(__name__)
 
 def connection_ended(user_id: int, provider: OAuthProvider, reason: str) -> None:
     """Have the user told, after the commit, that a connection of theirs has ended."""
-    _queue("tell_user", user_id, str(provider.uid), reason)
+    _queue(tell_user, user_id, str(provider.uid), reason)
 
 
 def provider_in_trouble(provider_uid: UUID, *, is_client_rejected: bool) -> None:
     """Have the admins told, after the commit, that a provider does not answer or refuses the gateway's client."""
-    _queue("tell_admins", str(provider_uid), is_client_rejected)
+    _queue(tell_admins, str(provider_uid), is_client_rejected)
 
 
-def tell_user(user_id: int, provider_uid: UUID, reason: str) -> None:
+@shared_task(name="connections.tasks.tell_user", acks_late=False)  # rather no mail than two
+def tell_user(user_id: int, provider_uid: str, reason: str) -> None:
     """Send the one mail about a connection that has ended."""
     user = User.objects.filter(pk=user_id, is_active=True).first()
-    provider = OAuthProvider.objects.filter(uid=provider_uid).first()
+    provider = OAuthProvider.objects.filter(uid=UUID(provider_uid)).first()
     if user is None or not user.email or provider is None:
         return
     text = (
@@ -42,9 +45,10 @@ def tell_user(user_id: int, provider_uid: UUID, reason: str) -> None:
     _send(f"Reconnect {provider.display_name}", text, [user.email])
 
 
-def tell_admins(provider_uid: UUID, is_client_rejected: bool) -> None:
+@shared_task(name="connections.tasks.tell_admins", acks_late=False)
+def tell_admins(provider_uid: str, is_client_rejected: bool) -> None:
     """Send the one mail about a provider in trouble to each superuser and member of `admins` with an address."""
-    provider = OAuthProvider.objects.filter(uid=provider_uid).first()
+    provider = OAuthProvider.objects.filter(uid=UUID(provider_uid)).first()
     if provider is None:
         return
     if is_client_rejected:
@@ -60,16 +64,14 @@ def tell_admins(provider_uid: UUID, is_client_rejected: bool) -> None:
         )
 
 
-def _queue(name: str, *args: object) -> None:
+def _queue(task: Any, *args: object) -> None:
     if settings.AIGW_EMAIL_FROM:
-        transaction.on_commit(partial(_delay, name, args))
+        transaction.on_commit(partial(_delay, task, args))
 
 
-def _delay(name: str, args: tuple[object, ...]) -> None:
-    from connections import tasks  # the tasks import what ends here
-
+def _delay(task: Any, args: tuple[object, ...]) -> None:
     try:
-        getattr(tasks, name).delay(*args)
+        task.delay(*args)
     except Exception as exc:  # the broker's errors have no common root; the page says it all the same
         logger.warning("notice could not be queued", extra={"error": type(exc).__name__})
 

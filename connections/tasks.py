@@ -1,11 +1,23 @@
-"""Celery: the verbs that run off the call path. No results, ids and reasons only; a message is only a hint."""
+"""Celery: the verbs that run off the call path. No results, ids and reasons only; a message is only a hint.
 
-from uuid import UUID
+The mails stand in `notices`, beside what queues them, under names of this module.
+"""
 
 from celery import shared_task
 
-from connections import cleanup, device_poll, notices, revocation, scan, service_tokens, unreadable
+from connections import cleanup, device_poll, revocation, scan, service_tokens, unreadable
+from connections.notices import tell_admins, tell_user
 from metrics import history
+
+__all__ = [
+    "collect_orphans",
+    "poll_devices",
+    "refresh_due",
+    "refresh_service_tokens",
+    "retry_revocations",
+    "tell_admins",
+    "tell_user",
+]
 
 
 @shared_task(name="connections.tasks.refresh_due")
@@ -39,15 +51,3 @@ def retry_revocations() -> None:
 def poll_devices() -> None:
     """Ask the providers whether their users have entered the codes."""
     device_poll.poll_due()
-
-
-@shared_task(name="connections.tasks.tell_user", acks_late=False)  # rather no mail than two
-def tell_user(user_id: int, provider_uid: str, reason: str) -> None:
-    """Send a user the mail about a connection that has ended."""
-    notices.tell_user(user_id, UUID(provider_uid), reason)
-
-
-@shared_task(name="connections.tasks.tell_admins", acks_late=False)
-def tell_admins(provider_uid: str, is_client_rejected: bool) -> None:
-    """Send the admins the mail about a provider in trouble."""
-    notices.tell_admins(UUID(provider_uid), is_client_rejected)
