@@ -62,7 +62,7 @@ def _page(
 ) -> HttpResponse:
     search = request.GET.get("q", "").strip().replace("\0", "")[:150]
     page = Paginator(tool_words.found(offered.tools, search=search), PAGE_SIZE).get_page(request.GET.get("page"))
-    definition = json.dumps(tool) if tool else ""
+    definition = json.dumps(tool, ensure_ascii=False, separators=(",", ":")) if tool else ""
     context = {
         "offered": offered,
         "tab": TAB,

@@ -18,6 +18,8 @@ from mcpservers.dataplane.routing import Caller
 REMEMBER_SECONDS = 0.5
 CHECKED = ("host", "origin", "referer", "sec-fetch-site", "x-csrftoken")
 FORGED = "The session was not used: the CSRF token is missing or wrong. Reload the page, and send it as X-CSRFToken."
+# Nobody was recognised, so nothing is said of any server.
+UNASKED = {"server": None, "provider": None, "authorize_url": None, "scopes": [], "detail": None}
 _callers: Memory[Caller] = Memory(seconds=REMEMBER_SECONDS)
 
 
@@ -30,7 +32,7 @@ async def authenticate(exchange: Exchange, session: str) -> Caller | None:
     """Return who is signed in in this session; None when the request was refused."""
     headers = {name: value for name in CHECKED if (value := exchange.header(name))}
     if signed_in.is_forgery(_cookies(exchange), headers):
-        data = {"status": "PERMISSION_DENIED", "reason": "csrf_failed"}
+        data = {"status": "PERMISSION_DENIED", "reason": "csrf_failed", **UNASKED}
         await exchange.answer(403, jsonrpc.error(None, jsonrpc.INVALID_REQUEST, FORGED, data))
         return None
     caller = await caller_of(session)

@@ -16,6 +16,15 @@ export function cut(value, length) {
   return text.length > length ? `${text.slice(0, length)}…` : text;
 }
 
+/* JSON as text. What a stranger nested too deeply to be written again is not worth the page. */
+export function jsonOf(value, indent) {
+  try {
+    return JSON.stringify(value, null, indent) ?? "";
+  } catch {
+    return "This is nested too deeply to be shown.";
+  }
+}
+
 export function sizeOf(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
@@ -50,14 +59,13 @@ export function tabs(label, parts, choose = () => true) {
     return true;
   }
   list.addEventListener("keydown", (event) => {
-    const shown = all.filter(({ tab }) => !tab.hidden);
-    const at = shown.findIndex(({ tab }) => tab === document.activeElement);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    const at = all.findIndex(({ tab }) => tab === document.activeElement);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
     if (at < 0 || to === undefined) return;
     event.preventDefault();
-    const next = shown[(to + shown.length) % shown.length];
+    const next = all[(to + all.length) % all.length];
     if (select(next.name)) next.tab.focus();
   });
   select(parts[0].name, true);
-  return { list, select, hide: (name, isHidden) => { all.find((each) => each.name === name).tab.hidden = isHidden; } };
+  return { list, select };
 }

@@ -3,14 +3,17 @@
 import { cut, el, nextId } from "./dom.js";
 import { alternatives, isObject, kindOf, nameOf, problemsOf, propertiesOf, requiredOf, resolve, same, shown, words } from "./schema.js";
 
-const MAX_DEPTH = 5;
+const MAX_DEPTH = 8;
 const MAX_PROPERTIES = 100;
 const MAX_ITEMS = 200;
+// A schema that refers to itself would make ever more of them; from then on it is JSON.
+const MAX_CONTROLS = 400;
 const INPUTS = { date: "date", email: "email", uri: "url", password: "password" };
 
 /* The control of a whole tool: `read(problems)`, `write(value)`, `mark(problems)`. */
 export function formOf(schema) {
   const root = isObject(schema) ? schema : {};
+  left = MAX_CONTROLS;
   const top = objectControl(resolve(root, root), { root, name: "", depth: 0, required: true });
   top.write(undefined);
   return {
@@ -25,9 +28,15 @@ export function formOf(schema) {
   };
 }
 
+let left = 0;
+
 function control(given, options) {
   const schema = resolve(given, options.root);
-  const kind = options.depth > MAX_DEPTH ? "json" : kindOf(schema);
+  let kind = kindOf(schema);
+  const isLarge = ["object", "array", "alternatives"].includes(kindOf(onlyValue(schema, options.root) ?? schema));
+  if (isLarge && !options.required && !options.isPart && (options.depth > 1 || left <= 0)) return onDemand(schema, options);
+  if (isLarge && (options.depth > MAX_DEPTH || left <= 0)) kind = "json";
+  left--;
   const make = { const: enumControl, enum: enumControl, boolean: booleanControl, string: textControl, number: numberControl, integer: numberControl, object: objectControl, array: arrayControl, alternatives: alternativesControl, null: nullControl }[kind];
   const made = (make ?? jsonControl)(schema, options);
   if (Object.hasOwn(schema, "default") && schema.default !== null) made.write(schema.default);
@@ -117,6 +126,30 @@ function choice(values, labels, schema, options) {
       select.onchange = () => { other = undefined; };
     },
   });
+}
+
+/* What may be left out, deep in the form, is not there before it is asked for. */
+function onDemand(schema, options) {
+  const { name } = options;
+  const add = el("button", { type: "button", class: "button", onclick: () => { build(); element.querySelector("input, select, textarea, legend")?.focus(); } }, `Add ${cut(name, 60)}`);
+  const element = el("div", {}, add);
+  let made = null;
+  function build() {
+    left = Math.max(left, 50);
+    made = control(schema, { ...options, isPart: true });
+    element.replaceChildren(made.element);
+  }
+  return {
+    element,
+    set label(text) { if (made) made.label = text; },
+    read: (problems, path) => made?.read(problems, path),
+    write(value) {
+      if (value !== undefined && !made) build();
+      made?.write(value);
+    },
+    clear: () => made?.clear(),
+    mark: (path, message) => (made ? made.mark(path, message) : add),
+  };
 }
 
 function nullControl(schema, options) {
@@ -221,6 +254,7 @@ function arrayControl(schema, options) {
   let isWritten = false;
   const empty = { string: "", object: {}, array: [] }[kindOf(resolve(schema.items, root))];
   function grow(value) {
+    left = Math.max(left, 50);
     const item = control(schema.items, { root, name: `Item ${items.length + 1}`, depth: depth + 1, required: false });
     if (value !== undefined) item.write(value);
     const remove = el("button", { type: "button", class: "button", onclick: () => {
@@ -259,9 +293,9 @@ function arrayControl(schema, options) {
 
 function alternativesControl(schema, options) {
   const { root, depth, required, name } = options;
+  const only = onlyValue(schema, root);
+  if (only) return nullable(only, schema, options);
   const every = alternatives(schema).map((option) => resolve(option, root));
-  const others = every.filter((option) => kindOf(option) !== "null");
-  if (others.length === 1 && others.length < every.length) return nullable(others[0], schema, options);
   const select = el("select", { onchange: () => { turn(select.value); } }, el("option", { value: "" }, required ? "Choose" : "Left out"));
   every.forEach((option, index) => select.append(el("option", { value: index }, cut(option.title || words(option), 100))));
   const head = field(select, schema, options, { read: () => undefined, write() {}, kind: "one of several" });
@@ -270,6 +304,7 @@ function alternativesControl(schema, options) {
   let now = null;
   function turn(index) {
     select.value = index;
+    left = Math.max(left, 50);
     now = index === "" ? null : control(every[index], { root, name: every[index].title || words(every[index]), depth: depth + 1, required: true, isPart: true });
     below.replaceChildren(...(now ? [now.element] : []));
   }
@@ -291,9 +326,16 @@ function alternativesControl(schema, options) {
   };
 }
 
+/* Of "a value or null" the value's schema; null where there are other alternatives. */
+function onlyValue(schema, root) {
+  const every = kindOf(schema) === "alternatives" ? alternatives(schema).map((option) => resolve(option, root)) : [];
+  const others = every.filter((option) => kindOf(option) !== "null");
+  return others.length === 1 && every.length > 1 ? others[0] : null;
+}
+
 /* A value or null, as most say "may be left out": the input of the value, which keeps a null that was written. */
 function nullable(only, schema, options) {
-  const made = control({ ...only, title: only.title ?? schema.title, description: only.description ?? schema.description }, options);
+  const made = control({ ...only, title: only.title ?? schema.title, description: only.description ?? schema.description }, { ...options, depth: options.depth + 1 });
   let wasNull = false;
   const { read, write } = made;
   made.read = (problems, path) => read(problems, path) ?? (wasNull || options.required ? null : undefined);

@@ -1,12 +1,10 @@
 /* The inspector: choose what the server offers, fill in its form, call it as oneself by the path that agents take.
    Without this module the page does the same by a form and a POST. */
 
-import { askedBy, connectBox, connected, offeredBy, questionBox } from "./consent.js";
 import { curlOf } from "./curl.js";
-import { cut, el, sizeOf, tabs, timeOf } from "./dom.js";
+import { cut, el, jsonOf, sizeOf, tabs, timeOf } from "./dom.js";
 import { formOf } from "./form.js";
 import { offersOf, toolOf } from "./offers.js";
-import { partsOf, preOf, treeOf } from "./result.js";
 import { isObject, problemsOf, same } from "./schema.js";
 import { TooLarge, headersOf, messageOf, send } from "./wire.js";
 
@@ -24,12 +22,16 @@ const sidebar = page.querySelector(".offers");
 const live = el("p", { class: "visually-hidden", role: "status" });
 page.append(live);
 
+// What is needed only once something was called.
+const later = {};
+const loadLater = async () => Object.assign(later, ...(await Promise.all([import("./consent.js"), import("./result.js")])));
+
 let offers = [];
 let chosen = null;
 let running = null;
 const typed = new Map();
 
-/* --- What is offered ------------------------------------------------------------------------------ */
+// --- What is offered
 
 async function ask(method, params) {
   const message = messageOf(method, params);
@@ -92,7 +94,7 @@ function mark() {
   }
 }
 
-/* --- One of them, with its form in three modes ---------------------------------------------------- */
+// --- One of them, with its form in three modes
 
 function choose(target) {
   running?.abort();
@@ -238,7 +240,7 @@ async function copied(button, from) {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
-/* --- The call ------------------------------------------------------------------------------------- */
+// --- The call
 
 function start() {
   if (running) return;
@@ -255,6 +257,7 @@ async function perform(at, given) {
   const clock = setInterval(() => { at.state.textContent = `${at.said ?? "Running"} · ${timeOf(performance.now() - began)}`; }, 200);
   let ended = "";
   try {
+    await loadLater();
     let round = {};
     for (let rounds = 0; rounds < MOST_ROUNDS; rounds++) {
       const message = messageOf(at.target.method, { ...at.target.params(given), ...round }, { progress: true });
@@ -262,7 +265,7 @@ async function perform(at, given) {
       exchanges.push(exchange);
       const headers = { ...headersOf(message, at.target.repeated?.(given)), ...ownCredential() };
       exchange.seen = await send(endpoint, csrf, message, { headers, signal, heard: (said) => heard(at, message, said) });
-      const asked = askedBy(exchange.seen.response);
+      const asked = later.askedBy(exchange.seen.response);
       if (!asked) break;
       round = asked.round(await answerTo(at, asked, signal));
     }
@@ -272,6 +275,11 @@ async function perform(at, given) {
   clearInterval(clock);
   end(at, stopping);
   if (chosen !== at) return;
+  if (!later.partsOf) {
+    at.outcome.replaceChildren(el("div", { class: "note bad" }, el("p", {}, ended)));
+    say(ended);
+    return;
+  }
   show(at, exchanges, ended);
   if (exchanges.length > 1) void load(); // connected by now, and shown what others do not see
   await afterConsent(at, given, exchanges.at(-1)?.seen?.response);
@@ -300,7 +308,7 @@ async function answerTo(at, asked, signal) {
   if (asked.link) {
     at.said = "Waiting until you have connected";
     if (!at.outcome.querySelector(".connect")) {
-      at.outcome.replaceChildren(connectBox(asked.text ?? "Connect your account to go on.", asked.link, "Connect", () => { at.hasLeft = true; }));
+      at.outcome.replaceChildren(later.connectBox(asked.text ?? "Connect your account to go on.", asked.link, "Connect", () => { at.hasLeft = true; }));
       say("You have to connect first. The call goes on by itself once you have.");
     }
     return "accept";
@@ -308,7 +316,7 @@ async function answerTo(at, asked, signal) {
   at.said = "Waiting for you";
   say("The server asks you something.");
   return new Promise((answer, fail) => {
-    at.outcome.replaceChildren(questionBox(asked.questions, (action) => { at.outcome.replaceChildren(); at.said = "Running"; answer(action); }));
+    at.outcome.replaceChildren(later.questionBox(asked.questions, (action) => { at.outcome.replaceChildren(); at.said = "Running"; answer(action); }));
     signal.addEventListener("abort", () => fail(new Error("aborted")), { once: true });
   });
 }
@@ -326,23 +334,23 @@ function heard(at, message, said) {
   sayNowAndThen(at.said);
 }
 
-/* --- What came of it ------------------------------------------------------------------------------ */
+// --- What came of it
 
 function show(at, exchanges, ended) {
   const seen = exchanges.at(-1)?.seen;
   const response = seen?.response;
-  const offered = offeredBy(response);
+  const offered = later.offeredBy(response);
   const problem = ended || (offered ? "" : problemOf(seen));
   const parts = [];
   if (problem) parts.push(el("div", { class: ended ? "note" : "note bad" }, el("p", {}, cut(problem, 4000)), seen?.status === 401 && el("a", { class: "button", href: `/sign-in/?next=${encodeURIComponent(location.pathname + location.search)}` }, "Sign in")));
-  if (offered) parts.push(connectBox(offered.text, offered.link, "Connect"));
-  else if (response?.error?.data !== undefined) parts.push(treeOf(response.error.data));
-  else if (response?.result !== undefined) parts.push(...partsOf(response.result));
+  if (offered) parts.push(later.connectBox(offered.text, offered.link, "Connect"));
+  else if (response?.error?.data !== undefined) parts.push(later.treeOf(response.error.data));
+  else if (response?.result !== undefined) parts.push(...later.partsOf(response.result));
   const raw = el("div", { class: "raw" });
   const results = [
     { name: "Result", panel: el("div", { class: "parts" }, ...parts) },
     { name: "Raw", panel: raw },
-    ...(at.target.gives ? [{ name: "Output schema", panel: el("div", {}, treeOf(at.target.gives)) }] : []),
+    ...(at.target.gives ? [{ name: "Output schema", panel: el("div", {}, later.treeOf(at.target.gives)) }] : []),
   ];
   const shown = tabs("Result", results, (name) => { if (name === "Raw" && !raw.childElementCount) raw.append(...rawOf(exchanges)); });
   at.outcome.replaceChildren(shown.list, seen?.took ? factsOf(seen) : "", ...results.map(({ panel }) => panel));
@@ -364,7 +372,7 @@ function factsOf(seen) {
 }
 
 function saved(seen) {
-  const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(seen.response ?? seen.received, null, 2)], { type: "application/json" })), download: "answer.json" });
+  const link = el("a", { href: URL.createObjectURL(new Blob([jsonOf(seen.response ?? seen.received, 2)], { type: "application/json" })), download: "answer.json" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
@@ -372,9 +380,9 @@ function saved(seen) {
 function rawOf(exchanges) {
   const parts = [];
   for (const { message, seen } of exchanges) {
-    parts.push(el("h3", {}, "Sent"), preOf(JSON.stringify(message, null, 2)));
+    parts.push(el("h3", {}, "Sent"), later.preOf(jsonOf(message, 2)));
     if (!seen) continue;
-    parts.push(el("h3", {}, "Received"), ...seen.received.slice(0, 100).map((each) => preOf(JSON.stringify(each, null, 2))));
+    parts.push(el("h3", {}, "Received"), ...seen.received.slice(0, 100).map((each) => later.preOf(jsonOf(each, 2))));
     const more = seen.more + Math.max(0, seen.received.length - 100);
     if (more) parts.push(el("p", { class: "tiny" }, `And ${more} more messages.`));
   }
@@ -383,13 +391,13 @@ function rawOf(exchanges) {
 
 /* Where the call has ended with an offer to connect, make it again once the person has. */
 async function afterConsent(at, given, response) {
-  const offered = offeredBy(response);
+  const offered = later.offeredBy(response);
   if (!offered?.provider) return;
   const box = at.outcome.querySelector(".connect");
   const wait = async () => {
     at.hasLeft = false;
     at.state.textContent = "Waiting until you have connected";
-    if (await connected(offered.provider, () => chosen === at && !running && box.isConnected)) await perform(at, given);
+    if (await later.connected(offered.provider, () => chosen === at && !running && box.isConnected)) await perform(at, given);
   };
   if (at.hasLeft) await wait();
   else box.querySelector("a").addEventListener("click", wait, { once: true });
@@ -406,7 +414,7 @@ function sayNowAndThen(text) {
   if (performance.now() - saidAt > SAY_EVERY) say(text);
 }
 
-/* --- Begin ---------------------------------------------------------------------------------------- */
+// --- Begin
 
 page.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !chosen) return;

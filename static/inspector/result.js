@@ -1,6 +1,6 @@
 /* What came back, as a person reads it: texts, trees, tables, pictures. All of it is a stranger's and bounded. */
 
-import { cut, el, sizeOf } from "./dom.js";
+import { cut, el, jsonOf, sizeOf } from "./dom.js";
 import { isObject } from "./schema.js";
 
 const MOST_TEXT = 100_000;
@@ -33,7 +33,7 @@ export function partsOf(result) {
 
 function repeats(text, value) {
   try {
-    return typeof text === "string" && text.length < MOST_PARSED && JSON.stringify(JSON.parse(text)) === JSON.stringify(value);
+    return typeof text === "string" && text.length < MOST_PARSED && jsonOf(JSON.parse(text)) === jsonOf(value);
   } catch {
     return false;
   }
@@ -106,14 +106,12 @@ function cellOf(value) {
 }
 
 function brief(value) {
-  if (value === null || typeof value !== "object") return String(value);
-  const text = JSON.stringify(value, (key, each) => (typeof each === "string" ? each.slice(0, 200) : each));
-  return text;
+  return value === null || typeof value !== "object" ? String(value) : jsonOf(value);
 }
 
 /* JSON as a tree; what is folded is made only when it is opened. */
-export function treeOf(value, isOpen = true) {
-  return el("div", { class: "tree", translate: "no", tabindex: 0, role: "region", "aria-label": "JSON" }, branch("", value, isOpen ? 0 : OPENED));
+export function treeOf(value) {
+  return el("div", { class: "tree", translate: "no", tabindex: 0, role: "region", "aria-label": "JSON" }, branch("", value, 0));
 }
 
 function branch(name, value, depth) {

@@ -1,16 +1,20 @@
 /* JSON Schema as far as a form and its checks need it. The schema is a stranger's: everything here is bounded, and what
    is not understood is left to the server. */
 
+import { jsonOf } from "./dom.js";
+
 const MAX_STEPS = 8;
 const MAX_PROBLEMS = 50;
 const MAX_ITEMS = 1000;
 const MAX_OPTIONS = 20;
 const MAX_CHECKED = 2000;
+// Alternatives within alternatives multiply.
+const MAX_STEPS_OF_A_CHECK = 20_000;
 
 export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const has = (object, key) => isObject(object) && Object.hasOwn(object, key);
 const own = (object, key) => (has(object, key) ? object[key] : undefined);
-export const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+export const same = (one, other) => jsonOf(one) === jsonOf(other);
 
 /* The schema with its reference and its `allOf` put in. */
 export function resolve(schema, root) {
@@ -91,10 +95,17 @@ const FORMATS = {
 };
 
 /* Return [{path, message}] of what is plainly wrong with a value. */
-export function problemsOf(value, schema, root = schema, path = [], found = [], depth = 0) {
+export function problemsOf(value, schema, root = schema) {
+  left = MAX_STEPS_OF_A_CHECK;
+  return check(value, schema, root, [], [], 0);
+}
+
+let left = 0;
+
+function check(value, schema, root, path, found, depth) {
   const given = resolve(schema, root);
   const say = (text, where = path) => { if (found.length < MAX_PROBLEMS) found.push({ path: where, message: `${nameOf(where)} ${text}` }); };
-  if (depth > 12) return found;
+  if (depth > 12 || left-- <= 0) return found;
   if (has(given, "const") && !same(value, given.const)) return say(`must be ${shown(given.const)}.`), found;
   if (Array.isArray(own(given, "enum")) && !given.enum.some((each) => same(each, value))) return say("must be one of the choices."), found;
   const options = alternatives(given);
@@ -106,12 +117,12 @@ export function problemsOf(value, schema, root = schema, path = [], found = [], 
   else if (Array.isArray(value)) {
     if (value.length < own(given, "minItems")) say(`needs at least ${given.minItems} items.`);
     if (value.length > own(given, "maxItems")) say(`takes at most ${given.maxItems} items.`);
-    if (isObject(own(given, "items"))) value.slice(0, MAX_ITEMS).forEach((item, index) => problemsOf(item, given.items, root, [...path, index], found, depth + 1));
+    if (isObject(own(given, "items"))) value.slice(0, MAX_ITEMS).forEach((item, index) => check(item, given.items, root, [...path, index], found, depth + 1));
   } else if (isObject(value)) {
     for (const name of requiredOf(given).slice(0, MAX_ITEMS)) if (typeof name === "string" && !has(value, name)) say("is required.", [...path, name]);
     for (const [name, below] of Object.entries(value).slice(0, MAX_ITEMS)) {
       const property = own(own(given, "properties"), name);
-      if (property !== undefined) problemsOf(below, property, root, [...path, name], found, depth + 1);
+      if (property !== undefined) check(below, property, root, [...path, name], found, depth + 1);
       else if (own(given, "additionalProperties") === false && !has(given, "patternProperties")) say("is not a name that it takes.", [...path, name]);
     }
   }
@@ -121,7 +132,7 @@ export function problemsOf(value, schema, root = schema, path = [], found = [], 
 function ofOptions(value, options, root, path, found, depth) {
   let best = null;
   for (const option of options) {
-    const problems = problemsOf(value, option, root, path, [], depth + 1);
+    const problems = check(value, option, root, path, [], depth + 1);
     if (!problems.length) return;
     const isDeeper = problems.every((each) => each.path.length > path.length);
     if (!best || (isDeeper && !best.isDeeper) || (isDeeper === best.isDeeper && problems.length < best.problems.length)) best = { problems, isDeeper };
@@ -174,7 +185,7 @@ function ofNumber(number, schema, say) {
 }
 
 export function shown(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  const text = typeof value === "string" ? value : jsonOf(value);
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 

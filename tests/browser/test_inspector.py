@@ -16,6 +16,7 @@ from aigateway import static_files
 from aigateway.demo.farside import FarSide, start_far_side
 from aigateway.demo.mcpserver import REQUIRED_SCOPE
 from aigateway.demo.processes import ProcessTree
+from changes import counter
 from mcpservers.dataplane import app as dataplane
 from mcpservers.dataplane import circuits, lifespan
 from mcpservers.models import MCPServer
@@ -24,6 +25,7 @@ from tests import factories
 from tests.browser import looking
 from tests.browser.conftest import DEMO, DEMO_NAME, Opened
 from tests.browser.test_connecting import sign_in_there
+from tests.fakes.era_server import EraServer
 from tests.fakes.mcp_server import FakeMcpServer
 from tests.fakes.serving import serving
 from tests.fakes.showcase import BIG, EVIL, TOOLS, showcase
@@ -261,6 +263,31 @@ def test_everything_that_a_hostile_server_says_is_text(
         assert said == []
 
 
+@pytest.mark.threat("F15")
+def test_a_hostile_schema_or_answer_does_not_stop_the_page(
+    opened: Opened, server: MCPServer, upstream: FakeMcpServer
+) -> None:
+    given = {"slow": "a" * 40 + "!", "either": {"a": 1}, "node": {"n1": {"n2": {}}}, "p1999": "last"}
+    with opened() as page:
+        broken: list[str] = []
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        choose(page, "hostile")
+        assert page.locator(".call :is(input, textarea, select)").count() < 1000
+        field(page, "__proto__").fill("mine")
+        page.get_by_role("tab", name="JSON").click()
+        assert json.loads(page.locator("#json").input_value()) == {"__proto__": "mine"}
+        page.locator("#json").fill(json.dumps(given))
+        page.get_by_role("tab", name="Form").click()
+        run(page)
+        expect(page.get_by_role("status")).to_contain_text("Done in")
+        choose(page, "deep")
+        run(page)
+        page.get_by_role("tab", name="Raw").click()
+        expect(page.get_by_role("tabpanel", name="Raw")).to_contain_text("nested too deeply")
+        assert broken == []
+    assert called(upstream)[0]["arguments"] == given
+
+
 def test_a_huge_answer_is_cut_and_the_page_goes_on(opened: Opened, server: MCPServer, upstream: FakeMcpServer) -> None:
     with opened() as page:
         choose(page, "big")
@@ -287,6 +314,43 @@ def test_prompts_and_resources_are_there_too(opened: Opened, server: MCPServer, 
                 field(page, label).fill(text)
             run(page)
             expect(page.get_by_role("tabpanel", name="Result")).to_contain_text(expected)
+
+
+def test_a_server_with_sessions_is_called_and_a_call_cancelled_there(
+    opened: Opened, server: MCPServer, alice: User
+) -> None:
+    era = EraServer("2025-11-25")
+    with serving(era, lifespan="on") as url:
+        MCPServer.objects.filter(pk=server.pk).update(url=url + era.path, capabilities={}, tools=[])
+        counter.drop_remembered()
+        with opened() as page:
+            choose(page, "count")
+            field(page, "to").fill("100")
+            run(page)
+            expect(page.locator(".state")).to_contain_text("of 100")
+            page.get_by_role("button", name="Cancel").click()
+            expect(page.locator(".outcome")).to_contain_text("You cancelled the call.")
+            page.wait_for_timeout(1000)
+            assert era.cancelled == ["count"]
+            choose(page, "place")
+            run(page)
+            expect(page.get_by_role("tabpanel", name="Result")).to_contain_text("y: 2")
+
+
+def test_a_token_that_is_passed_through_goes_along_and_is_not_kept(
+    opened: Opened, server: MCPServer, upstream: FakeMcpServer
+) -> None:
+    MCPServer.objects.filter(pk=server.pk).update(auth={"mode": "token_passthrough"})
+    counter.drop_remembered()
+    with opened() as page:
+        page.goto(f"{INSPECTOR}&tool=people")
+        run(page)
+        expect(page.locator(".outcome")).to_contain_text("X-Upstream-Authorization")
+        page.get_by_label("Your upstream authorization").fill("Bearer theirs")
+        run(page)
+        expect(page.get_by_role("cell", name="Person 2")).to_be_visible()
+        assert "theirs" not in json.dumps(page.context.storage_state())
+    assert upstream.requests[-1].header("authorization") == "Bearer theirs"
 
 
 def test_who_signed_out_elsewhere_is_told_so(opened: Opened, server: MCPServer, upstream: FakeMcpServer) -> None:

@@ -37,12 +37,30 @@ RICH: dict[str, Any] = {
 }
 PEOPLE = [{"name": f"Person {n}", "age": n, "note": EVIL if n == 1 else "fine"} for n in range(1, 4)]
 BARE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+# Each refers to itself, twenty times over: through properties, through alternatives, and as "a value or nothing".
+NODE = {"type": "object", "properties": {f"n{n}": {"$ref": "#/$defs/node"} for n in range(20)}}
+EITHER = {"oneOf": [{"$ref": "#/$defs/either"}] * 20}
+MAYBE = {"anyOf": [{"$ref": "#/$defs/maybe"}, {"type": "null"}]}
+HOSTILE: dict[str, Any] = {
+    "properties": {
+        "node": {"$ref": "#/$defs/node"},
+        "either": {"$ref": "#/$defs/either"},
+        "maybe": {"$ref": "#/$defs/maybe"},
+        "__proto__": {"type": "string"},
+        "slow": {"type": "string", "pattern": "^(a+)+$"},
+        "broken": {"type": 7, "enum": "x", "properties": [], "required": {}, "description": {}, "pattern": "("},
+        **{f"p{n}": {"type": "string"} for n in range(2000)},
+    },
+    "$defs": {"node": NODE, "either": EITHER, "maybe": MAYBE},
+}
 TOOLS: list[dict[str, Any]] = [
     {"name": "rich", "title": "Takes everything", "description": "Gives back what it got.", "inputSchema": RICH},
     {"name": "slow", "description": "Counts, and never ends.", "inputSchema": BARE},
     {"name": "people", "inputSchema": BARE, "outputSchema": {"type": "object", "properties": {"people": {}}}},
     {"name": "picture", "inputSchema": BARE},
     {"name": "big", "inputSchema": BARE},
+    {"name": "hostile", "inputSchema": HOSTILE},
+    {"name": "deep", "inputSchema": BARE},
     {"name": "wrong", "description": "Refuses its arguments.", "inputSchema": BARE},
     {"name": EVIL, "title": EVIL, "description": EVIL, "inputSchema": {"properties": {EVIL: {"enum": [EVIL]}}}},
     {"name": "n" * 65_536, "description": "d" * 65_536, "inputSchema": BARE},
@@ -73,6 +91,10 @@ async def _behave(request: Request, wire: Any) -> None:
     method, params = message.get("method", ""), message.get("params", {})
     if method == "tools/call" and params["name"] == "slow":
         await _count(wire, params["_meta"].get("progressToken"))
+        return
+    if method == "tools/call" and params["name"] == "deep":
+        nested = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"structuredContent":{"a":%b}}}'
+        await wire(200, nested % (message["id"], b"[" * 100_000 + b"]" * 100_000))
         return
     if method == "tools/call" and params["name"] == "wrong":
         error = {"code": -32602, "message": f"title: too short {EVIL}"}
