@@ -1,7 +1,7 @@
 """One HTTP exchange with a caller: its headers and body in, an answer out."""
 
 import json
-import os
+import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,6 +12,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
+# Request ids only have to differ; random.Random takes its seed from the system, once for a process.
+_numbers = random.Random()  # noqa: S311
 ALWAYS: RawHeaders = [
     (b"cache-control", b"no-cache, no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
@@ -46,7 +48,7 @@ class Exchange:
         if len(joined) != len(self.raw_headers):
             self._joined = _joined(self.raw_headers)
         self.receive, self._send = receive, send
-        self.request_id = os.urandom(16).hex()
+        self.request_id = f"{_numbers.getrandbits(128):032x}"
         self.has_answered = False
         self.is_event_stream = False
 

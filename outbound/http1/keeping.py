@@ -34,7 +34,7 @@ class Pool:
         since, connection = idle.pop()
         if not idle:
             del self._idle[key]
-        if connection.is_open and asyncio.get_running_loop().time() - since <= idle_at_most_seconds:
+        if connection.is_open and connection.loop.time() - since <= idle_at_most_seconds:
             return connection
         # The others have been idle for longer still; their own limit ends them.
         connection.abort()
@@ -62,7 +62,7 @@ class Pool:
         """Keep a connection whose exchange is over, or close it when it can carry no other."""
         key = self._open.get(connection)
         if key is not None and connection.rest(self._idle_seconds):
-            self._idle.setdefault(key, []).append((asyncio.get_running_loop().time(), connection))
+            self._idle.setdefault(key, []).append((connection.loop.time(), connection))
             if self._waiting:
                 self._wake(key[0])
 

@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
         self.host, self.is_open, self.is_used = host, False, False
         self.lost: Callable[[Connection], None] | None = None
         self.status, self.headers = 0, Fields()
-        self._loop, self._parser = loop, httptools.HttpResponseParser(self)
+        self.loop, self._parser = loop, httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: float | None = None
@@ -71,14 +71,14 @@ class Connection(asyncio.Protocol):
 
         No wait is longer than `idle_seconds`, and nothing is returned after `until`, a time of the loop.
         """
-        if until is not None and self._loop.time() > until and not self._is_complete:
+        if until is not None and self.loop.time() > until and not self._is_complete:
             self._fail(TimedOut(self.host))
         while not self._pieces:
             if self._is_complete:
                 return b""
             if self._error is not None:
                 raise self._error
-            idle_until = None if idle_seconds is None else self._loop.time() + idle_seconds
+            idle_until = None if idle_seconds is None else self.loop.time() + idle_seconds
             await self._wait(until if idle_until is None else idle_until if until is None else min(until, idle_until))
         piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces, self._buffered = [], 0
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return False
         self._is_busy, self.is_used, self.headers = False, True, []
-        self._limit(self._loop.time() + idle_seconds)
+        self._limit(self.loop.time() + idle_seconds)
         return True
 
     def abort(self) -> None:
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, deadline: float | None) -> None:
         self._limit(deadline)
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -209,11 +209,11 @@ class Connection(asyncio.Protocol):
         if deadline is not None and (self._timer is None or self._timer.when() > deadline):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._ring)
+            self._timer = self.loop.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._deadline is not None and self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._ring)
+        if self._deadline is not None and self.loop.time() < self._deadline:
+            self._timer = self.loop.call_at(self._deadline, self._ring)
         elif self._deadline is not None:
             self._fail(TimedOut(self.host))

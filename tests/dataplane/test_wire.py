@@ -1,5 +1,6 @@
 """Requests that two readers could take in two ways end with 400 before anything is served (RFC 9112; D07, D23)."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from aigateway.wire import MAX_HEAD_BYTES, Protocol
+from aigateway.wire import MAX_HEAD_BYTES, HeadHeld, Protocol
 from mcpservers.models import MCPServer
 from tests.dataplane.conftest import Agent, _app
 from tests.fakes.mcp_server import FakeMcpServer
@@ -117,3 +118,65 @@ def test_a_large_body_is_no_large_head(ask, upstream: FakeMcpServer, server: MCP
     body = b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"a":"%b"}}' % (b"x" * 500_000)
     assert ask(b"Content-Length: %d\r\n" % len(body), body) == (200, False)
     assert upstream.requests[0].body == body
+
+
+class Recorded:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+async def test_the_head_leaves_with_the_first_piece_of_the_body() -> None:
+    under = Recorded()
+    held = HeadHeld(under)  # type: ignore[arg-type]
+    held.write(HEAD)
+    held.write(b"body")
+    held.write(b"more")
+    await asyncio.sleep(0)
+    assert under.writes == [HEAD + b"body", b"more"]
+
+
+async def test_the_head_of_a_silent_stream_waits_for_nothing() -> None:
+    under = Recorded()
+    HeadHeld(under).write(HEAD)  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert under.writes == [HEAD]
+
+
+async def test_a_large_body_is_not_copied_behind_its_head() -> None:
+    under = Recorded()
+    held = HeadHeld(under)  # type: ignore[arg-type]
+    held.write(HEAD)
+    held.write(b"x" * 20_000)
+    assert under.writes == [HEAD, b"x" * 20_000]
+
+
+async def test_a_held_head_leaves_before_the_connection_is_closed() -> None:
+    under = Recorded()
+    held = HeadHeld(under)  # type: ignore[arg-type]
+    held.write(HEAD)
+    held.close()
+    await asyncio.sleep(0)
+    assert (under.writes, under.is_closed) == ([HEAD], True)
+
+
+async def test_nothing_is_written_to_a_connection_that_was_lost() -> None:
+    under = Recorded()
+    HeadHeld(under).write(HEAD)  # type: ignore[arg-type]
+    under.is_closed = True
+    await asyncio.sleep(0)
+    assert under.writes == []
