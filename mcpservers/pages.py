@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from clients import rights, token_form
-from mcpservers import explain, first_steps, inspector, listing, snippets, tool_words
+from mcpservers import activity_page, explain, first_steps, inspector, listing, snippets, tool_words
 from mcpservers.listing import Offered
 from mcpservers.models import MCPServer
 
@@ -56,6 +56,8 @@ def server(request: HttpRequest, name: str) -> HttpResponse:
     """Show one server: what it offers, how to connect a client, a tool to try, or what would become of a call."""
     if request.GET.get("tab") == inspector.TAB:
         return inspector.show(request, _offered(request, name))
+    if request.GET.get("tab") == activity_page.TAB:
+        return activity_page.show(request, _offered(request, name))
     if request.GET.get("tab") == EXPLAIN:
         return _explain(request, _offered(request, name))
     if request.GET.get("tab") == CONNECT:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from guardian.shortcuts import assign_perm
 
 from clients import tokens as api_tokens
+from mcpservers.activity.models import ServerCall
 from mcpservers.models import MCPServer, OnChange, ToolPolicy
 from mcpservers.tool_policy import definitions
 from providers.models import OAuthProvider
@@ -71,6 +72,24 @@ def make_server(name: str = "tools", **fields: Any) -> MCPServer:
         defaults["provider_uid"] = provider.uid
     defaults.update(fields)
     return MCPServer.objects.create(**defaults)
+
+
+def make_call(server: MCPServer, user: User, **fields: Any) -> ServerCall:
+    """Make the row of an answered tools/call, now."""
+    defaults: dict[str, Any] = {
+        "at": timezone.now(),
+        "method": "tools/call",
+        "tool": "echo",
+        "outcome": "answered",
+        "status": 200,
+        "milliseconds": 12.0,
+        "upstream_milliseconds": 11.0,
+        "bytes_in": 100,
+        "bytes_out": 2000,
+    }
+    return ServerCall.objects.create(
+        server_uid=server.uid, user_id=user.pk, request_id="r" * 32, **{**defaults, **fields}
+    )
 
 
 def make_vault_entry(user: User, provider: OAuthProvider, **fields: Any) -> VaultEntry:

@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 
 from clients import tokens
 from clients.models import ApiToken
+from mcpservers.activity.outcomes import Outcome
 from tests import factories
 from tests.browser.conftest import Opened
 from tests.real_clients import installing
@@ -22,6 +23,7 @@ PAGES = [
     f"/servers/{NAME}/?tab=connect",
     "/servers/asks/",
     "/servers/asks/?tab=explain&tool=x",
+    "/servers/asks/?tab=activity",
     "/tokens/",
     "/connections/",
     "/sign-in/?next=/tokens/",
@@ -45,7 +47,9 @@ def stage(address: str, alice: User) -> None:
     tools = [{"name": LONG, "description": LONG * 3, "inputSchema": schema, "outputSchema": schema}] * 12
     factories.make_server(NAME, description=LONG, tools=tools, tools_refreshed_at=timezone.now())
     provider = factories.make_provider("github", display_name="GitHub", scopes=[f"scope-{n}" for n in range(40)])
-    factories.make_server("asks", provider=provider, tools=tools, capabilities={"instructions": LONG})
+    asks = factories.make_server("asks", provider=provider, tools=tools, capabilities={"instructions": LONG})
+    for outcome in Outcome:
+        factories.make_call(asks, alice, tool=LONG[:128], outcome=outcome)
     tokens.create(alice, name=LONG[:100])
     tokens.revoke(tokens.create(alice, name="ended")[0], actor=alice)
 
