@@ -4,6 +4,8 @@ A session counts only where no `Authorization` header came, and only together wi
 What is remembered of it is younger than a second: a session that ends calls no more, whichever process ended it.
 """
 
+from typing import Any
+
 from django.conf import settings
 from django.http import parse_cookie
 
@@ -19,7 +21,7 @@ REMEMBER_SECONDS = 0.5
 CHECKED = ("host", "origin", "referer", "sec-fetch-site", "x-csrftoken")
 FORGED = "The session was not used: the CSRF token is missing or wrong. Reload the page, and send it as X-CSRFToken."
 # Nobody was recognised, so nothing is said of any server.
-UNASKED = {"server": None, "provider": None, "authorize_url": None, "scopes": [], "detail": None}
+UNASKED: dict[str, Any] = {"server": None, "provider": None, "authorize_url": None, "scopes": [], "detail": None}
 _callers: Memory[Caller] = Memory(seconds=REMEMBER_SECONDS)
 
 
