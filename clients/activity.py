@@ -23,11 +23,17 @@ class LastUsed:
         self._seen[key] = time.time()
 
     def flush(self) -> None:
-        """Write what was noted since the last flush."""
+        """Write what was noted since the last flush; what could not be written comes with the next."""
         with self._lock:
             batch, self._seen = self._seen, {}
-            if batch:
+            if not batch:
+                return
+            try:
                 self._write({key: datetime.fromtimestamp(at, UTC) for key, at in batch.items()})
+            except Exception:
+                for key, at in batch.items():
+                    self._seen.setdefault(key, at)
+                raise
 
 
 def _write_tokens(batch: dict[int, datetime]) -> None:
