@@ -18,12 +18,17 @@ SCHEDULER = "celery.beat:Scheduler"
 
 @worker_init.connect
 def refuse_unsafe_start(**_: Any) -> None:
-    """End a worker whose settings are unsafe, whose keys are not this database's, or that cannot tell."""
+    """End a worker whose settings are unsafe, whose keys are not this database's, or that cannot tell.
+
+    By then it has loaded everything; one of `serve` waits here until the parent has migrated.
+    """
     from django.core.exceptions import ImproperlyConfigured
     from django.db import DatabaseError
 
-    from aigateway import silence, starting
+    from aigateway import gate, silence, starting
 
+    if descriptor := os.environ.pop(gate.WAIT_AT, ""):
+        gate.pass_through(int(descriptor))
     silence.is_not_waited_out()
     try:
         starting.verify()

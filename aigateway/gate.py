@@ -3,6 +3,9 @@
 import os
 import sys
 
+# Tells a worker, whose arguments are Celery's, which descriptor to pass through.
+WAIT_AT = "AIGW_WAIT_AT"
+
 
 class Gate:
     """The parent's end; children inherit `descriptor`, and nobody inherits the end that opens."""

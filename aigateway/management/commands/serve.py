@@ -21,7 +21,7 @@ from django.db import DatabaseError, connections
 
 from aigateway import checks, environment, listening, migrating, starting
 from aigateway.celery import SCHEDULER
-from aigateway.gate import Gate
+from aigateway.gate import WAIT_AT, Gate
 from aigateway.supervision import ChildEndedError, ProcessTree
 from metrics import published
 
@@ -54,10 +54,13 @@ class Command(BaseCommand):
             children = {**_environment(base_url), "AIGW_METRICS_DIR": folder}
             # They load while this process migrates: together that takes half the time.
             _start_web(tree, listener, gate, processes, children)
+            if settings.REDIS_URL:
+                _start_worker(tree, gate, children)
             self._prepare()
             self._say(f"starting {', '.join(_names(processes))} ...")
-            gate.open(processes)
-            _start_worker(tree, children)
+            gate.open(processes + 1)
+            if settings.REDIS_URL:
+                _start_scheduler(tree, children)
             try:
                 _wait_until_ready(tree, listener.url)
                 self._say(f"ready {listener.url}" + ("" if base_url == listener.url else f" as {base_url}"))
@@ -137,13 +140,18 @@ def _start_web(
     listener.socket.close()
 
 
-def _start_worker(tree: ProcessTree, environ: dict[str, str]) -> None:
-    if settings.REDIS_URL:
-        celery = _python("-m", "celery", "-A", "aigateway", "--quiet")
-        threads, level = str(settings.AIGW_WORKER_THREADS), ["-l", settings.LOG_LEVEL]
-        node = f"serve{os.getpid()}@%h"
-        tree.start("worker", [*celery, "worker", *level, "-P", "threads", "-c", threads, "-n", node], environ)
-        tree.start("scheduler", [*celery, "beat", *level, "-S", SCHEDULER, "--pidfile="], environ)
+def _start_worker(tree: ProcessTree, gate: Gate, environ: dict[str, str]) -> None:
+    options = ["-P", "threads", "-c", str(settings.AIGW_WORKER_THREADS), "-n", f"serve{os.getpid()}@%h"]
+    waiting = {**environ, WAIT_AT: str(gate.descriptor)}
+    tree.start("worker", [*_celery("worker"), *options], waiting, keep_open=[gate.descriptor])
+
+
+def _start_scheduler(tree: ProcessTree, environ: dict[str, str]) -> None:
+    tree.start("scheduler", [*_celery("beat"), "-S", SCHEDULER, "--pidfile="], environ)
+
+
+def _celery(command: str) -> list[str]:
+    return _python("-m", "celery", "-A", "aigateway", "--quiet", command, "-l", settings.LOG_LEVEL)
 
 
 def _python(*arguments: str) -> list[str]:
