@@ -163,13 +163,13 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *, users: int = 1, **env: str) -> Iterator[Running]:
+def running(folder: Path, *, users: int = 1, upstream: Upstream | None = None, **env: str) -> Iterator[Running]:
     """Run a gateway on SQLite with the servers `tools`, `quiet` and, with the caller's own token, `own`."""
     environment = gateways.environment(
         folder / "data", AIGW_OUTBOUND_ALLOW="127.0.0.1", AIGW_LOG_LEVEL="WARNING", **env
     )
     with ExitStack() as stack:
-        upstream = Upstream()
+        upstream = upstream or Upstream()
         url = stack.enter_context(serving(upstream))
         gateway = stack.enter_context(gateways.serving(folder / "gateway.log", env=environment))
         gateway.url()
