@@ -24,8 +24,8 @@ run: .venv/installed-run
 demo: .venv/installed-demo
 	@$(PY) manage.py demo $(ARGS)
 
-# Test files are dealt out to as many processes as there are cores, four at most.
-PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Test files are dealt out, the long ones first, to one process more than there are cores, four at most.
+PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 40
 
 # First on the embedded SQLite; then, where both services are named, what uses a database on PostgreSQL and Redis.
 test: .venv/installed-test

@@ -16,16 +16,46 @@ BASE_URL = "https://gateway.test"
 MUST_RUN_IN_CI = ("service", "real_client", "browser")
 SERVICE_URLS = ("TEST_DATABASE_URL", "TEST_REDIS_URL")
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+# About a wire, a browser or clients of others; whatever of it reaches the database has tests of its own.
+ON_ANY_DATABASE = (
+    "tests/browser/",
+    "tests/real_clients/",
+    "tests/dataplane/bridging/test_malformed.py",
+    "tests/dataplane/bridging/test_pairs.py",
+    "tests/dataplane/bridging/test_shapes.py",
+    "tests/dataplane/bridging/test_unhappy.py",
+)
+FAULTS = "tests/faults/"
+LONG = (
+    FAULTS,
+    "tests/aigateway/test_serve.py",
+    "tests/demo/",
+    "tests/real_clients/",
+    "tests/browser/",
+    "tests/aigateway/",
+    "tests/dataplane/bridging/",
+    "tests/test_canaries.py",
+    "tests/connections/",
+    "tests/dataplane/",
+)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that use the database; skip those marked `service` where no services are named.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Deal tests out to one process more than there are cores: many wait for another process or a time limit."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark tests that use the database; skip those marked `service` where no services are named; begin with the long.
 
     Not skipped are service tests that start their own.
     """
     for item in items:
-        if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        uses = item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ()))
+        if uses and not item.nodeid.startswith(ON_ANY_DATABASE):
             item.add_marker("database")
     if missing := [name for name in SERVICE_URLS if not os.environ.get(name)]:
         reason = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
@@ -33,6 +63,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             service = item.get_closest_marker("service")
             if service and not service.kwargs.get("own_servers"):
                 item.add_marker(reason)
+    yield
+    items.sort(key=_rank)
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what one process runs: a file, or the faults made in one installation, or all others.
+
+    Two faults at a time are enough, where the time to recover counts.
+    """
+    if not item.nodeid.startswith(FAULTS):
+        return item.nodeid.partition("::")[0]
+    return "installation" if "installation" in getattr(item, "fixturenames", ()) else "faults"
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return how early a test is to begin: a long one that begins last is waited for by everyone else."""
+    return next((rank for rank, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG))
 
 
 @pytest.hookimpl(wrapper=True)
