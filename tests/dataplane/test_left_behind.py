@@ -28,7 +28,8 @@ CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"stream"
 def database_connections() -> int:
     """Count the connections to the database that any thread of this process has open."""
     gc.collect()
-    wrappers = [each for each in gc.get_objects() if isinstance(each, BaseDatabaseWrapper)]
+    # Not `isinstance`, which asks lazy objects what they would become.
+    wrappers = [each for each in gc.get_objects() if issubclass(type(each), BaseDatabaseWrapper)]
     return sum(wrapper.connection is not None for wrapper in wrappers)
 
 
