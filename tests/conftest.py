@@ -150,14 +150,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 def nothing_remembered() -> None:
     """Start every test with empty memories."""
     from celery._state import _set_task_join_will_block
+    from celery.worker import state
 
     from changes import counter
     from clients import throttle
 
     counter.drop_remembered()
     throttle.reset()
-    # An embedded worker of an earlier test leaves it set for the whole process.
+    # An embedded worker of an earlier test leaves them set for the whole process.
     _set_task_join_will_block(False)
+    state.should_stop = state.should_terminate = None
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from celery.worker import state
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -13,12 +12,6 @@ from tests.connections import devices
 from tests.connections.consenting import FakeProvider, fake_provider
 from tests.fakes.rotating_provider import RotatingProvider, rotating_provider
 from tests.fakes.token_endpoint import TokenEndpoint
-
-
-@pytest.fixture(autouse=True)
-def no_worker_is_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget that a worker of another test was stopped in this process."""
-    monkeypatch.setattr(state, "should_stop", None)
 
 
 @pytest.fixture

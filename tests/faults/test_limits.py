@@ -134,8 +134,9 @@ def test_a_server_that_hangs_slows_no_other(site: Running) -> None:
         refused = sum(task.done() and task.result()[0] == 503 for task in hanging)
         assert refused == max(HANGING - 100, 0)
         site.upstream.let_go()
-    # The long form runs alone; beside other tests a machine is not quiet enough to tell a fifth.
-    assert min(loaded) < min(quiet) * (1.2 if IS_LONG else 2.0)
+    # The long form runs alone. Beside other tests a call of a millisecond may wait some more for a core; behind a
+    # server that hangs it would wait for seconds.
+    assert min(loaded) < (min(quiet) * 1.2 if IS_LONG else min(quiet) * 2.0 + 0.02)
 
 
 def p95(site: Running) -> float:
