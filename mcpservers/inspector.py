@@ -12,6 +12,7 @@ from django.shortcuts import render
 
 from mcpservers import tool_answer, tool_form, tool_words
 from mcpservers.listing import Offered
+from mcpservers.schema_rows import text_of
 
 TAB = "inspector"
 PAGE_SIZE = 100
@@ -79,10 +80,9 @@ def _page(
 
 
 def _listed(each: Any, chosen: Any) -> dict[str, Any]:
-    card = tool_words.card_of(each)
+    name = text_of(each.get("name"))
     return {
-        "name": card.name,
-        "title": card.title,
-        "is_linked": 0 < len(card.name) <= LONGEST_LINKED,
+        "name": name,
+        "is_linked": 0 < len(name) <= LONGEST_LINKED,
         "is_chosen": each is chosen,
     }

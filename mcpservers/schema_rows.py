@@ -10,9 +10,13 @@ from itertools import islice
 from typing import Any
 
 MAX_DEPTH = 6
-# Alternatives within alternatives multiply: a kind is told three levels down, eight wide.
+# Alternatives within alternatives multiply: a kind is told three levels down, eight wide, in so many steps.
 KIND_DEPTH = 3
+KIND_STEPS = 32
 MAX_OPTIONS = 8
+# What a reference and a list of names may cost, each time that one is looked at.
+MAX_REFERENCE = 1000
+MAX_REQUIRED = 1000
 MAX_ROWS = 200
 MAX_CHOICES = 30
 MAX_VALUE = 200
@@ -60,8 +64,7 @@ def table_of(schema: Any) -> Table:
 
 
 def _rows(schema: dict[str, Any], root: dict[str, Any], prefix: str, depth: int) -> Iterator[Row]:
-    properties, required = schema.get("properties"), schema.get("required")
-    needed = required if isinstance(required, list) else []
+    properties, needed = schema.get("properties"), required_in(schema)
     for name, given in properties.items() if isinstance(properties, dict) else ():
         found = resolved(given, root)
         yield _row(f"{prefix}{name}", found, root, is_required=name in needed)
@@ -90,34 +93,47 @@ def _row(name: str, schema: dict[str, Any], root: dict[str, Any], *, is_required
     )
 
 
-def kind_of(schema: dict[str, Any], root: dict[str, Any], depth: int = 1) -> str:
+def required_in(schema: dict[str, Any]) -> frozenset[str]:
+    """Return the names of the properties that may not be left out."""
+    given = schema.get("required")
+    names = given[:MAX_REQUIRED] if isinstance(given, list) else ()
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def kind_of(schema: dict[str, Any], root: dict[str, Any]) -> str:
     """Return what a value is, in words: `text`, `list of whole number`, `text or nothing`."""
+    return _kind(schema, root, 1, iter(range(KIND_STEPS)))
+
+
+def _kind(schema: dict[str, Any], root: dict[str, Any], depth: int, steps: Iterator[int]) -> str:
     if "const" in schema:
         return f"always {shown(schema['const'])}"
-    if depth > KIND_DEPTH:
+    if next(steps, None) is None or depth > KIND_DEPTH:
         return "anything"
-    if options := options_of(schema, root):
-        return " or ".join(dict.fromkeys(kind_of(option, root, depth + 1) for option in options))
+    if kinds := dict.fromkeys(_kind(option, root, depth + 1, steps) for option in _options(schema, root)):
+        return " or ".join(kinds)
     given = schema.get("type")
     names = [name for name in (given[:MAX_OPTIONS] if isinstance(given, list) else [given]) if isinstance(name, str)]
     if not names:
         return "object" if "properties" in schema else "one of" if "enum" in schema else "anything"
-    return " or ".join(_named(name, schema, root, depth) for name in names)
+    return " or ".join(_named(name, schema, root, depth, steps) for name in names)
 
 
-def _named(name: str, schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
+def _named(name: str, schema: dict[str, Any], root: dict[str, Any], depth: int, steps: Iterator[int]) -> str:
     if name == "array" and isinstance(items := schema.get("items"), dict):
-        return f"list of {kind_of(resolved(items, root), root, depth + 1)}"
+        return f"list of {_kind(resolved(items, root), root, depth + 1, steps)}"
     form = schema.get("format")
     return f"{WORDS.get(name, name)} ({form})" if isinstance(form, str) else WORDS.get(name, name)
 
 
 def options_of(schema: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the alternatives of a schema, the first of them."""
-    for member in ("oneOf", "anyOf"):
-        if isinstance(given := schema.get(member), list):
-            return [resolved(option, root) for option in given[:MAX_OPTIONS]]
-    return []
+    return list(_options(schema, root))
+
+
+def _options(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    given = next((schema[member] for member in ("oneOf", "anyOf") if isinstance(schema.get(member), list)), ())
+    return (resolved(option, root) for option in given[:MAX_OPTIONS])
 
 
 def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
@@ -131,8 +147,10 @@ def resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
 
 
 def _at(reference: str, root: dict[str, Any]) -> dict[str, Any]:
+    if not reference.startswith("#/") or len(reference) > MAX_REFERENCE:
+        return {}
     found: Any = root
-    for step in reference.removeprefix("#/").split("/") if reference.startswith("#/") else ():
+    for step in reference.removeprefix("#/").split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) and found is not root else {}

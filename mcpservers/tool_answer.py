@@ -6,12 +6,14 @@ Everything in an answer is a stranger's. What looks like the gateway's own offer
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 MAX_SHOWN = 100_000
+MAX_PARTS = 100
 AUTHORIZE = "/oauth/v1/authorize"
 META_KEY = "aigateway/error"
 
@@ -54,7 +56,12 @@ def answer_of(response: Any) -> Answer:
     meta = shown.get("_meta")
     link = _own_link(meta.get(META_KEY)) if isinstance(meta, dict) else ""
     problem = "The tool reports an error." if shown.get("isError") is True else ""
-    return Answer(problem, tuple(_parts(shown)), link)
+    return Answer(problem, _first(_parts(shown)), link)
+
+
+def _first(parts: Iterator[Part]) -> tuple[Part, ...]:
+    found = tuple(islice(parts, MAX_PARTS + 1))
+    return found if len(found) <= MAX_PARTS else (*found[:MAX_PARTS], Part("There are more parts.", "", 0))
 
 
 def _parts(result: dict[str, Any]) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from mcpservers.schema_rows import MAX_OPTIONS, kind_of, options_of, resolved, shown, text_of
+from mcpservers.schema_rows import MAX_OPTIONS, kind_of, options_of, required_in, resolved, shown, text_of
 
 MAX_DEPTH = 4
 MAX_FIELDS = 100
@@ -89,14 +89,19 @@ _NOTHING = object()
 
 
 def _fields(schema: dict[str, Any], root: dict[str, Any], path: Path, depth: int) -> Iterator[Field]:
-    properties, required = schema.get("properties"), schema.get("required")
-    needed = required if isinstance(required, list) else []
+    properties, needed = schema.get("properties"), required_in(schema)
     for name, given in properties.items() if isinstance(properties, dict) else ():
         found, below = _without_null(resolved(given, root), root), (*path, name)
-        if found.get("type") == "object" and found.get("properties") and depth < MAX_DEPTH:
+        if depth < MAX_DEPTH and _has_properties(found):
             yield from _fields(found, root, below, depth + 1)
         else:
             yield _field(found, root, below, is_required=name in needed)
+
+
+def _has_properties(schema: dict[str, Any]) -> bool:
+    """Tell whether an object has inputs of its own: what has none is one, or a search for inputs would not end."""
+    properties = schema.get("properties")
+    return schema.get("type") == "object" and isinstance(properties, dict) and bool(properties)
 
 
 def _without_null(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:

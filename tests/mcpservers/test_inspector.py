@@ -139,6 +139,12 @@ def test_a_long_answer_is_cut_and_says_so() -> None:
     assert (len(part.text), part.size, part.is_cut) == (tool_answer.MAX_SHOWN, 10_000_000, True)
 
 
+def test_an_answer_of_very_many_parts_is_cut_and_says_so() -> None:
+    parts = tool_answer.answer_of({"result": {"content": [{"type": "text", "text": "x"}] * 100_000}}).parts
+    assert len(parts) == tool_answer.MAX_PARTS + 1
+    assert parts[-1].title == "There are more parts."
+
+
 @pytest.mark.parametrize(
     "response",
     [

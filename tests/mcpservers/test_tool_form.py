@@ -1,6 +1,7 @@
 """A plain form from a tool's schema, which is a stranger's, and the arguments that were typed into it."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -132,6 +133,14 @@ def test_names_that_look_alike_are_told_apart() -> None:
     assert tool_form.filled(form, dict(zip(keys, "12", strict=True)))[1] == {"a": {"b": "1"}, "a/b": "2"}
 
 
+def without_inputs(width: int) -> dict[str, Any]:
+    """A schema of some KB, of whose `width` ** 3 objects none has an input."""
+    defs: dict[str, Any] = {"leaf": {"type": "object", "properties": [1]}}
+    for name, below in (("inner", "leaf"), ("outer", "inner")):
+        defs[name] = {"type": "object", "properties": {f"p{n}": {"$ref": f"#/$defs/{below}"} for n in range(width)}}
+    return {"$defs": defs, "properties": {f"p{n}": {"$ref": "#/$defs/outer"} for n in range(width)}}
+
+
 @pytest.mark.threat("F15")
 @pytest.mark.parametrize(
     "schema",
@@ -150,10 +159,14 @@ def test_names_that_look_alike_are_told_apart() -> None:
         },
         {"properties": {"a": {"enum": [{"deep": [1]}] * 100_000}}},
         {"properties": {"a": {"type": ["string", "null"]}}, "required": ["a", {}]},
+        without_inputs(200),
+        {"properties": {"a": {"$ref": "#/" + "/" * 1_000_000}}, "required": ["x"] * 100_000},
     ],
 )
 def test_a_hostile_schema_makes_a_bounded_form(schema: Any) -> None:
+    began = time.monotonic()
     form = tool_form.blank(schema)
+    assert time.monotonic() - began < 5
     assert len(form.inputs) <= MAX_FIELDS + 1
     tool_form.filled(form, {each.key: "1" for each in form.inputs})
     json.dumps([each.label for each in form.inputs])
