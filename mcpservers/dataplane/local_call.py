@@ -5,6 +5,7 @@ The API and, later, the inspector use it: same permission, credential, consent, 
 
 import asyncio
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,12 +18,18 @@ from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from mcpservers.dataplane import lifespan, passthrough
 from mcpservers.dataplane.app import PREFIX, application
+from mcpservers.dataplane.exchange import CallerGone
 from mcpservers.dataplane.opening import read_response
 from mcpservers.dataplane.routing import Caller
 from mcpservers.models import MCPServer
 
 CLIENT = {"name": "aigateway", "version": "1"}
 CALL_ID = "aigateway-call"
+# The answer is held in memory, where a stream to a client would pass through.
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+TOO_LARGE = f"The answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MB. It was not read to its end."
+HALF_A_PAIR = "A text among the arguments holds half of a surrogate pair. Nothing was sent."
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class CallRefused(Exception):
@@ -55,6 +62,10 @@ async def _call_tool(
 
 async def _exchange(door: "_Door", server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     params: dict[str, Any] = {"name": tool, "arguments": arguments}
+    try:
+        json.dumps(params, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise CallRefused(400, "invalid", HALF_A_PAIR) from None
     server = await MCPServer.objects.filter(name=server_name).only("capabilities", "tools").afirst()
     if server and LATEST_MODERN_VERSION in server.capabilities.get("supported_versions", []):
         return await door.modern("tools/call", params, _routing_headers(server, tool, arguments))
@@ -106,6 +117,8 @@ class _Door:
         response = read_response(body, headers.get("content-type", ""), CALL_ID)
         if not response:
             raise _refusal(status, body)
+        if _ESCAPED_SURROGATE.search(body):
+            response = _encodable(response)
         return response, headers.get("mcp-session-id", "")
 
     async def _send(
@@ -128,6 +141,8 @@ class _Door:
         }
         collected = _Collected(body)
         await application(scope, collected.receive, collected.send)
+        if collected.is_cut:
+            raise CallRefused(502, "answer_too_large", TOO_LARGE)
         return collected.status, collected.headers, bytes(collected.body)
 
 
@@ -135,6 +150,7 @@ class _Collected:
     """Both ends of an in-process request: gives the body once, then stays; keeps the answer."""
 
     def __init__(self, body: bytes) -> None:
+        self.is_cut = False
         self.status, self.headers, self.body = 0, dict[str, str](), bytearray()
         self._request: bytes | None = body
         self._never = asyncio.Event()
@@ -149,8 +165,18 @@ class _Collected:
         if event["type"] == "http.response.start":
             self.status = event["status"]
             self.headers = {key.decode(): value.decode("latin-1") for key, value in event["headers"]}
-        else:
-            self.body += event["body"]
+            return
+        if len(self.body) + len(event["body"]) > MAX_ANSWER_BYTES:
+            self.is_cut = True
+            raise CallerGone  # as a client that hangs up: nothing more is read of the upstream
+        self.body += event["body"]
+
+
+def _encodable(response: dict[str, Any]) -> dict[str, Any]:
+    """Return a response with U+FFFD for each half of a surrogate pair: no page and no answer could hold it."""
+    text = json.dumps(response, ensure_ascii=False)
+    replaced: dict[str, Any] = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return replaced
 
 
 def _refusal(status: int, body: bytes) -> CallRefused:

@@ -1,0 +1,57 @@
+"""A call that the gateway makes itself, for the API and the page without script: what a hostile answer costs."""
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from mcpservers.dataplane import local_call
+from mcpservers.dataplane.local_call import CallRefused
+from mcpservers.models import MCPServer
+from tests.fakes.mcp_server import FakeMcpServer
+
+HALF = "half \ud800 pair"
+
+
+def answers(upstream: FakeMcpServer, text: str) -> None:
+    """Have every call answered with this text."""
+
+    async def behave(request: Any, wire: Any) -> None:
+        content = {"content": [{"type": "text", "text": text}]}
+        await wire(200, {"jsonrpc": "2.0", "id": request.message.get("id"), "result": content})
+
+    upstream.behave = behave
+
+
+@pytest.mark.threat("D11")
+def test_an_answer_without_end_is_not_read_to_its_end(
+    server: MCPServer, upstream: FakeMcpServer, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_call, "MAX_ANSWER_BYTES", 100_000)
+    answers(upstream, "x" * 50_000)
+    assert len(local_call.call_tool(alice, server.name, "whoami", {})["result"]["content"][0]["text"]) == 50_000
+    answers(upstream, "x" * 100_000)
+    with pytest.raises(CallRefused) as refused:
+        local_call.call_tool(alice, server.name, "whoami", {})
+    assert (refused.value.status, refused.value.code) == (502, "answer_too_large")
+
+
+def test_half_a_surrogate_pair_breaks_no_page(server: MCPServer, upstream: FakeMcpServer, alice: User) -> None:
+    answers(upstream, HALF)
+    response = local_call.call_tool(alice, server.name, "whoami", {})
+    assert response["result"]["content"][0]["text"] == "half \ufffd pair"
+    json.dumps(response, ensure_ascii=False).encode()
+
+
+def test_half_a_surrogate_pair_in_the_arguments_is_refused(
+    server: MCPServer, upstream: FakeMcpServer, alice: User
+) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string", "x-mcp-header": "Text"}}}
+    server.tools = [{"name": "whoami", "inputSchema": schema}]
+    server.capabilities = {"supported_versions": ["2026-07-28"]}
+    server.save()
+    with pytest.raises(CallRefused, match="surrogate") as refused:
+        local_call.call_tool(alice, server.name, "whoami", {"text": HALF})
+    assert refused.value.status == 400
+    assert upstream.requests == []
