@@ -90,7 +90,7 @@ def crowd(url: str, count: int, seconds: float) -> None:
 
     They fall due as the product spreads them, which takes five minutes; here `seconds`, from now on.
     """
-    _uncrowd()
+    disperse()
     provider = OAuthProvider.objects.create(
         name="crowd",
         display_name="crowd",
@@ -131,7 +131,7 @@ def snapshot(url: str, count: int, days: int) -> None:
 
     Their provider is disabled, until `enable`.
     """
-    _uncrowd()
+    disperse()
     provider = OAuthProvider.objects.create(
         name="crowd",
         display_name="crowd",
@@ -175,7 +175,8 @@ def crowd_left() -> int:
     return VaultEntry.objects.filter(provider_uid=provider.uid, refreshed_at__isnull=True).count()
 
 
-def _uncrowd() -> None:
+def disperse() -> None:
+    """Remove the crowd, its provider and its connections."""
     for provider in OAuthProvider.objects.filter(name="crowd"):
         VaultEntry.objects.filter(provider_uid=provider.uid).delete()
         provider.delete()
@@ -283,6 +284,7 @@ VERBS: dict[str, Callable[..., Any]] = {
         snapshot,
         enable,
         crowd_reasons,
+        disperse,
         make_due,
         expire,
         time_passes,

@@ -5,6 +5,7 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -27,6 +28,13 @@ P95_NOISE_SECONDS = 0.02
 def p95(calls: list[Called]) -> float:
     """Return the seconds within which 95 % of calls were answered."""
     return statistics.quantiles((call.seconds for call in calls), n=20)[-1]
+
+
+@pytest.fixture(autouse=True)
+def dispersed(site: Site) -> Iterator[None]:
+    """Leave no crowd to the tests after this one."""
+    yield
+    site.inside("disperse")
 
 
 @table.rounds
