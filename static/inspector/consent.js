@@ -19,9 +19,11 @@ export function ownLink(link) {
   }
 }
 
+/* Only https, and no name before an @, which would pass for the host. */
 function strangersLink(link) {
   try {
-    return new URL(link).protocol === "https:" ? new URL(link) : null;
+    const url = new URL(link);
+    return url.protocol === "https:" && !url.username && !url.password ? url : null;
   } catch {
     return null;
   }
@@ -47,7 +49,7 @@ export function offeredBy(response) {
   const link = isObject(data) ? ownLink(data.authorize_url) : "";
   if (!link) return null;
   const provider = /^[a-z][a-z0-9-]{0,62}$/.test(data.provider) ? data.provider : "";
-  const text = isObject(error) ? String(error.message).split(" Open this link in a browser: ")[0] : "You have to connect first.";
+  const text = isObject(error) ? (typeof error.message === "string" ? error.message : "You have to connect first.").split(" Open this link in a browser: ")[0] : "You have to connect first.";
   return { link, provider, text };
 }
 

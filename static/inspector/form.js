@@ -1,6 +1,6 @@
 /* A form from a JSON Schema. Every control reads and writes a JSON value; undefined is "left out". */
 
-import { cut, el, nextId } from "./dom.js";
+import { cut, el, jsonOf, nextId } from "./dom.js";
 import { alternatives, isObject, kindOf, nameOf, problemsOf, propertiesOf, requiredOf, resolve, same, shown, words } from "./schema.js";
 
 const MAX_DEPTH = 8;
@@ -70,8 +70,8 @@ function field(input, schema, { name, required, isPart }, { read, write, kind = 
 }
 
 function textControl(schema, options) {
-  const type = INPUTS[schema.format];
-  const isLong = !type && !(schema.maxLength <= 60) && schema.format !== "date-time";
+  const type = Object.hasOwn(INPUTS, schema.format) ? INPUTS[schema.format] : undefined;
+  const isLong = !type && !(typeof schema.maxLength === "number" && schema.maxLength <= 60) && schema.format !== "date-time";
   const input = isLong ? el("textarea", { rows: 1 }) : el("input", { type: type ?? "text", autocomplete: "off" });
   if (schema.format === "date-time") input.placeholder = "2026-05-14T09:30:00Z";
   input.spellcheck = false;
@@ -94,7 +94,7 @@ function numberControl(schema, options) {
       const number = Number(text);
       return text === "" ? undefined : Number.isFinite(number) && /^[-+.\deE]+$/.test(text) ? number : text;
     },
-    write(value) { input.value = value === undefined ? "" : String(value); },
+    write(value) { input.value = value === undefined ? "" : typeof value === "string" ? value : jsonOf(value); },
   });
 }
 
@@ -169,7 +169,7 @@ function jsonControl(schema, options) {
         return undefined;
       }
     },
-    write(value) { input.value = value === undefined ? "" : JSON.stringify(value, null, 2); },
+    write(value) { input.value = value === undefined ? "" : jsonOf(value, 2); },
     kind: kindOf(schema) === "json" ? "JSON" : `${words(schema)}, as JSON`,
   });
 }

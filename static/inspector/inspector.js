@@ -325,7 +325,7 @@ function heard(at, message, said) {
   const params = isObject(said?.params) ? said.params : {};
   if (said?.method !== "notifications/progress" || params.progressToken !== message.params._meta.progressToken) return;
   if (typeof params.progress !== "number") return;
-  const isKnown = typeof params.total === "number" && params.total > 0;
+  const isKnown = Number.isFinite(params.total) && params.total > 0;
   if (isKnown) {
     at.progress.max = params.total;
     at.progress.value = Math.max(0, Math.min(params.progress, params.total));
@@ -360,7 +360,7 @@ function show(at, exchanges, ended) {
 function problemOf(seen) {
   const { response } = seen ?? {};
   if (!response) return seen?.refusal ?? "There was no answer.";
-  if (isObject(response.error)) return `${typeof response.error.message === "string" ? response.error.message : "The call failed."} (${response.error.code})`;
+  if (isObject(response.error)) return `${typeof response.error.message === "string" ? response.error.message : "The call failed."} (${jsonOf(response.error.code)})`;
   if (response.result?.resultType === "input_required") return "The server asked too often.";
   return response.result?.isError === true ? "The tool reports an error." : "";
 }

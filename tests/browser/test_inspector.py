@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -267,13 +268,15 @@ def test_everything_that_a_hostile_server_says_is_text(
 def test_a_hostile_schema_or_answer_does_not_stop_the_page(
     opened: Opened, server: MCPServer, upstream: FakeMcpServer
 ) -> None:
-    given = {"slow": "a" * 40 + "!", "either": {"a": 1}, "node": {"n1": {"n2": {}}}, "p1999": "last"}
+    given: dict[str, Any] = {"slow": "a" * 40 + "!", "either": {"a": 1}, "node": {"n1": {"n2": {}}}, "p1999": "last"}
+    given |= {"odd": "x", "whole": 5, "far": "away"}
     with opened() as page:
         broken: list[str] = []
         page.on("pageerror", lambda error: broken.append(str(error)))
         choose(page, "hostile")
         assert page.locator(".call :is(input, textarea, select)").count() < 1000
         field(page, "__proto__").fill("mine")
+        field(page, "whole").fill("")
         page.get_by_role("tab", name="JSON").click()
         assert json.loads(page.locator("#json").input_value()) == {"__proto__": "mine"}
         page.locator("#json").fill(json.dumps(given))
@@ -286,6 +289,23 @@ def test_a_hostile_schema_or_answer_does_not_stop_the_page(
         expect(page.get_by_role("tabpanel", name="Raw")).to_contain_text("nested too deeply")
         assert broken == []
     assert called(upstream)[0]["arguments"] == given
+
+
+@pytest.mark.threat("A12")
+@pytest.mark.threat("H04")
+def test_what_is_opened_or_pasted_shows_what_it_is(opened: Opened, server: MCPServer) -> None:
+    links = ["https://good.example@evil.example/", "javascript:x", "http://good.example/", "https://good.example/"]
+    box = "import('/static/inspector/consent.js').then((m) => m.questionBox(%s, () => {}).querySelectorAll('a').length)"
+    curl = "import('/static/inspector/curl.js').then((m) => m.curlOf('https://a.test', %s, {}, false))"
+    params = {"name": "x", "arguments": {"a": "\x9b201~\u202e\x7f'; id #"}, "_meta": {}}
+    with opened() as page:
+        page.goto(INSPECTOR)
+        questions = [[{"params": {"mode": "url", "url": link, "message": "x"}}] for link in links]
+        assert [page.evaluate(box % json.dumps(each)) for each in questions] == [0, 0, 0, 1]
+        pasted = page.evaluate(curl % json.dumps({"jsonrpc": "2.0", "method": "tools/call", "params": params}))
+    assert all(character == "\n" or character.isprintable() for character in pasted)
+    [body] = shlex.split(pasted)[-1:]
+    assert json.loads(body)["params"]["arguments"] == params["arguments"]
 
 
 def test_a_huge_answer_is_cut_and_the_page_goes_on(opened: Opened, server: MCPServer, upstream: FakeMcpServer) -> None:

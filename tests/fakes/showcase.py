@@ -41,6 +41,8 @@ BARE: dict[str, Any] = {"type": "object", "properties": {}, "additionalPropertie
 NODE = {"type": "object", "properties": {f"n{n}": {"$ref": "#/$defs/node"} for n in range(20)}}
 EITHER = {"oneOf": [{"$ref": "#/$defs/either"}] * 20}
 MAYBE = {"anyOf": [{"$ref": "#/$defs/maybe"}, {"type": "null"}]}
+# No script can make a text or a number of it.
+UNREADABLE = {"toString": 1, "valueOf": 1}
 HOSTILE: dict[str, Any] = {
     "properties": {
         "node": {"$ref": "#/$defs/node"},
@@ -49,6 +51,9 @@ HOSTILE: dict[str, Any] = {
         "__proto__": {"type": "string"},
         "slow": {"type": "string", "pattern": "^(a+)+$"},
         "broken": {"type": 7, "enum": "x", "properties": [], "required": {}, "description": {}, "pattern": "("},
+        "odd": {"type": "string", "format": "constructor", "maxLength": UNREADABLE},
+        "whole": {"type": "integer", "minimum": UNREADABLE, "default": UNREADABLE},
+        "far": {"$ref": "#/" + "/" * 100_000},
         **{f"p{n}": {"type": "string"} for n in range(2000)},
     },
     "$defs": {"node": NODE, "either": EITHER, "maybe": MAYBE},
