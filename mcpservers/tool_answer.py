@@ -14,6 +14,7 @@ from django.conf import settings
 
 MAX_SHOWN = 100_000
 MAX_PARTS = 100
+TOO_DEEP = "This is nested too deeply to be shown."
 AUTHORIZE = "/oauth/v1/authorize"
 META_KEY = "aigateway/error"
 
@@ -77,8 +78,12 @@ def _parts(result: dict[str, Any]) -> Iterator[Part]:
 
 
 def _json(title: str, value: Any) -> Iterator[Part]:
-    if value is not None:
+    if value is None:
+        return
+    try:
         yield _part(title, json.dumps(value, indent=2, ensure_ascii=False))
+    except RecursionError:
+        yield _part(title, TOO_DEEP)
 
 
 def _part(title: str, text: str) -> Part:

@@ -29,6 +29,7 @@ CALL_ID = "aigateway-call"
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 TOO_LARGE = f"The answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MB. It was not read to its end."
 HALF_A_PAIR = "A text among the arguments holds half of a surrogate pair. Nothing was sent."
+TOO_DEEP = "The arguments are nested too deeply. Nothing was sent."
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -66,6 +67,8 @@ async def _exchange(door: "_Door", server_name: str, tool: str, arguments: dict[
         json.dumps(params, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise CallRefused(400, "invalid", HALF_A_PAIR) from None
+    except RecursionError:
+        raise CallRefused(400, "invalid", TOO_DEEP) from None
     server = await MCPServer.objects.filter(name=server_name).only("capabilities", "tools").afirst()
     if server and LATEST_MODERN_VERSION in server.capabilities.get("supported_versions", []):
         return await door.modern("tools/call", params, _routing_headers(server, tool, arguments))

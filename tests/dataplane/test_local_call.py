@@ -44,6 +44,18 @@ def test_half_a_surrogate_pair_breaks_no_page(server: MCPServer, upstream: FakeM
     json.dumps(response, ensure_ascii=False).encode()
 
 
+def test_arguments_that_are_nested_too_deeply_are_refused(
+    server: MCPServer, upstream: FakeMcpServer, alice: User
+) -> None:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(CallRefused, match="nested") as refused:
+        local_call.call_tool(alice, server.name, "whoami", {"text": nested})
+    assert refused.value.status == 400
+    assert upstream.requests == []
+
+
 def test_half_a_surrogate_pair_in_the_arguments_is_refused(
     server: MCPServer, upstream: FakeMcpServer, alice: User
 ) -> None:

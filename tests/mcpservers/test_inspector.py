@@ -139,6 +139,15 @@ def test_a_long_answer_is_cut_and_says_so() -> None:
     assert (len(part.text), part.size, part.is_cut) == (tool_answer.MAX_SHOWN, 10_000_000, True)
 
 
+@pytest.mark.parametrize("member", ["structuredContent", "content"])
+def test_an_answer_that_is_nested_too_deeply_says_so(member: str) -> None:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    [part] = tool_answer.answer_of({"result": {member: nested}}).parts
+    assert part.text == tool_answer.TOO_DEEP
+
+
 def test_an_answer_of_very_many_parts_is_cut_and_says_so() -> None:
     parts = tool_answer.answer_of({"result": {"content": [{"type": "text", "text": "x"}] * 100_000}}).parts
     assert len(parts) == tool_answer.MAX_PARTS + 1
