@@ -30,6 +30,10 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 TOO_LARGE = f"The answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MB. It was not read to its end."
 HALF_A_PAIR = "A text among the arguments holds half of a surrogate pair. Nothing was sent."
 TOO_DEEP = "The arguments are nested too deeply. Nothing was sent."
+NO_NUMBER = "A number among the arguments is larger than JSON has them. Nothing was sent."
+# Nobody who reads or writes the answer after us gets near the limit of recursion.
+MAX_DEPTH = 500
+ANSWER_TOO_DEEP = "The answer is nested too deeply to be passed on."
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -64,11 +68,13 @@ async def _call_tool(
 async def _exchange(door: "_Door", server_name: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     params: dict[str, Any] = {"name": tool, "arguments": arguments}
     try:
-        json.dumps(params, ensure_ascii=False).encode()
+        json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise CallRefused(400, "invalid", HALF_A_PAIR) from None
     except RecursionError:
         raise CallRefused(400, "invalid", TOO_DEEP) from None
+    except ValueError:
+        raise CallRefused(400, "invalid", NO_NUMBER) from None
     server = await MCPServer.objects.filter(name=server_name).only("capabilities", "tools").afirst()
     if server and LATEST_MODERN_VERSION in server.capabilities.get("supported_versions", []):
         return await door.modern("tools/call", params, _routing_headers(server, tool, arguments))
@@ -120,6 +126,8 @@ class _Door:
         response = read_response(body, headers.get("content-type", ""), CALL_ID)
         if not response:
             raise _refusal(status, body)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(response):
+            raise CallRefused(502, "answer_too_deep", ANSWER_TOO_DEEP)
         if _ESCAPED_SURROGATE.search(body):
             response = _encodable(response)
         return response, headers.get("mcp-session-id", "")
@@ -175,6 +183,16 @@ class _Collected:
         self.body += event["body"]
 
 
+def _is_deep(response: dict[str, Any]) -> bool:
+    level: list[Any] = [response]
+    for _ in range(MAX_DEPTH):
+        below = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [child for children in below for child in children if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
+
+
 def _encodable(response: dict[str, Any]) -> dict[str, Any]:
     """Return a response with U+FFFD for each half of a surrogate pair: no page and no answer could hold it."""
     text = json.dumps(response, ensure_ascii=False)
@@ -186,5 +204,5 @@ def _refusal(status: int, body: bytes) -> CallRefused:
     try:
         error = json.loads(body)["errors"][0]
         return CallRefused(status, error["code"], error["detail"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return CallRefused(status, "no_answer", "The MCP server gave no answer to the call.")

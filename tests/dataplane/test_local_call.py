@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from mcpservers.dataplane import local_call
 from mcpservers.dataplane.local_call import CallRefused
 from mcpservers.models import MCPServer
+from tests.api import SERVERS, send
 from tests.fakes.mcp_server import FakeMcpServer
 
 HALF = "half \ud800 pair"
@@ -42,6 +43,27 @@ def test_half_a_surrogate_pair_breaks_no_page(server: MCPServer, upstream: FakeM
     response = local_call.call_tool(alice, server.name, "whoami", {})
     assert response["result"]["content"][0]["text"] == "half \ufffd pair"
     json.dumps(response, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("levels", [600, 940, 960, 5000])
+def test_an_answer_that_is_nested_too_deeply_is_no_fault_of_ours(
+    server: MCPServer, upstream: FakeMcpServer, alice: User, levels: int
+) -> None:
+    async def behave(request: Any, wire: Any) -> None:
+        nested = b'{"jsonrpc":"2.0","id":"%b","result":{"a":%b}}'
+        await wire(200, nested % (request.message["id"].encode(), b"[" * levels + b"]" * levels))
+
+    upstream.behave = behave
+    server.capabilities = {"supported_versions": ["2026-07-28"]}
+    server.save()
+    answer = send(alice, "post", f"{SERVERS}{server.name}/tools/whoami/call/", {})
+    assert answer.status_code == 502, answer.content
+
+
+def test_a_number_that_json_does_not_have_is_refused(server: MCPServer, upstream: FakeMcpServer, alice: User) -> None:
+    with pytest.raises(CallRefused, match="number"):
+        local_call.call_tool(alice, server.name, "whoami", {"x": [float("inf")]})
+    assert upstream.requests == []
 
 
 def test_arguments_that_are_nested_too_deeply_are_refused(
