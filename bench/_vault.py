@@ -187,7 +187,8 @@ def _copies(have: int, want: int) -> None:
     if want <= have:
         return
     uid = "gen_random_uuid()" if connection.vendor == "postgresql" else "lower(hex(randomblob(16)))"
-    number = "1000000 + series.n"
+    highest = max(model.objects.order_by("-pk").values_list("pk", flat=True)[0] for model in (User, VaultEntry))
+    number = f"{max(highest, 1_000_000)} + 1 + series.n"
     for model, changed in (
         (User, {"id": number, "username": "'copy-' || series.n"}),
         (VaultEntry, {"id": number, "user_id": number, "uid": uid}),
