@@ -143,6 +143,7 @@ def test_a_snapshot_that_its_provider_has_outlived_causes_no_storm(
     site.at_rest()
     mailbox.mails.clear()
     site.inside("snapshot", url=f"{endpoint.base}/refuse", count=MANY, days=2)
+    began = time.monotonic()
     if seconds:
         done = gateways.manage("after_restore", "--spread-minutes", str(seconds / 60), env=site.env)
         assert f"{MANY}  renewals spread" in done.stdout, done.stdout + done.stderr
@@ -166,6 +167,8 @@ def test_a_snapshot_that_its_provider_has_outlived_causes_no_storm(
     assert len(seen["arrivals"]) == MANY, "each was tried once, and nothing tries again"
     assert seen["twice"] == 0
     assert seen["most_in_flight"] <= IN_FLIGHT
-    assert max(seen["arrivals"]) - min(seen["arrivals"]) > 0.7 * seconds
+    # From the command on: what fell due while the provider was still being enabled comes together, on a busy machine.
+    assert max(seen["arrivals"]) - began > 0.7 * seconds
+    assert sorted(seen["arrivals"])[MANY // 2] - began > 0.2 * seconds
     told = Counter(line for mail in mailbox.mails for line in mail.splitlines() if line.startswith("To: "))
     assert told == {f"To: crowd-{number}@example.com": 1 for number in range(MANY)}
