@@ -24,7 +24,7 @@ run: .venv/installed-run
 demo: .venv/installed-demo
 	@$(PY) manage.py demo $(ARGS)
 
-# Test files are dealt out, the long ones first, to one process more than there are cores, four at most.
+# Tests are dealt out, those of long files first, to one process more than there are cores, four at most.
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 40
 
 # First on the embedded SQLite; then, where both services are named, what uses a database on PostgreSQL and Redis.

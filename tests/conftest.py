@@ -68,9 +68,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
 
 
 def _group(item: pytest.Item) -> str:
-    """Return what one process runs: a file, or the faults made in one installation, or all others.
+    """Return what one process is to run: a file, or the faults made in one installation, or all others.
 
-    Two faults at a time are enough, where the time to recover counts.
+    Two faults at a time are enough, where the time to recover counts. pytest-xdist 3.8 beside pytest 9.2 does not heed
+    it: tests of one group come to several processes, each of which makes the group's fixtures.
     """
     if not item.nodeid.startswith(FAULTS):
         return item.nodeid.partition("::")[0]
